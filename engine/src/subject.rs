@@ -1,0 +1,468 @@
+//! One principal with everything that is bound to it, indexed by the node that it is bound at.
+
+use crate::name::{Kind, Permission, Role};
+use crate::node::{Key, Node};
+use crate::role::Composition;
+use crate::time::{Instant, Interval};
+use hashbrown::HashMap;
+use serde_json::Value;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Whom a grant or a rule addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Grantee {
+    /// One principal.
+    Principal(Uuid),
+    /// The members of a team and of the teams in it.
+    Team(Uuid),
+    /// The members of an organization's teams.
+    Organization(Uuid),
+    /// Whoever holds the role.
+    Role(Role),
+    /// Everybody (rules only).
+    Any,
+}
+
+/// What a binding does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A role assignment.
+    Role(Role),
+    /// An access grant.
+    Grant(Permission),
+    /// A rule.
+    Rule {
+        /// Deny, or allow?
+        deny: bool,
+        /// The highest wins.
+        priority: i32,
+        /// `None` = every permission.
+        permission: Option<Permission>,
+    },
+}
+
+/// One fact that can allow or deny, in force in an interval.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding {
+    /// Primary key of its row.
+    pub id: Uuid,
+    /// The tenant that it belongs to; `None` = the platform.
+    pub tenant: Option<Uuid>,
+    /// When it counts: its own interval within the one of the subject that it reaches the principal through.
+    pub valid: Interval,
+    /// What it does.
+    pub what: What,
+    /// Whom it addresses.
+    pub grantee: Grantee,
+}
+
+/// Bindings by node.
+#[derive(Clone, Debug, Default)]
+pub struct BindingIndex {
+    nodes: HashMap<Node, (u32, u32)>,
+    bindings: Box<[Binding]>,
+    platform: Box<[Binding]>,
+    wide: Box<[(Kind, Binding)]>,
+    /// A bit for each kind (modulo 64) that has a binding: most nodes of a chain are of a kind that has none.
+    kinds: u64,
+}
+
+/// Where a binding is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At a node of the scope chain.
+    Node(Node),
+    /// At the platform.
+    Platform,
+    /// At every resource of a type.
+    Every(Kind),
+}
+
+impl BindingIndex {
+    /// Indexes `bindings`.
+    pub fn compile(mut placed: Vec<(Place, Binding)>) -> BindingIndex {
+        let mut index = BindingIndex::default();
+        let (mut platform, mut wide, mut at) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, binding) in placed.drain(..) {
+            match place {
+                Place::Platform => platform.push(binding),
+                Place::Every(kind) => wide.push((kind, binding)),
+                Place::Node(node) => at.push((node, binding)),
+            }
+        }
+        at.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.id.cmp(&y.id)));
+        let mut from = 0u32;
+        let mut runs = Vec::new();
+        for run in at.chunk_by(|(a, _), (b, _)| a == b) {
+            let until = from + u32::try_from(run.len()).expect("more than four billion bindings");
+            index.kinds |= kind_bit(run[0].0.kind);
+            runs.push((run[0].0.clone(), (from, until)));
+            from = until;
+        }
+        index.nodes = runs.into_iter().collect();
+        index.bindings = at.into_iter().map(|(_, b)| b).collect();
+        index.platform = platform.into();
+        index.wide = wide.into();
+        index
+    }
+
+    /// The bindings at `node`, of whatever tenant.
+    #[inline]
+    pub fn at(&self, node: &Node) -> &[Binding] {
+        if self.kinds & kind_bit(node.kind) == 0 {
+            return &[];
+        }
+        match self.nodes.get(node) {
+            Some(&(from, until)) => &self.bindings[from as usize..until as usize],
+            None => &[],
+        }
+    }
+
+    /// The bindings at the platform.
+    #[inline]
+    pub fn platform(&self) -> &[Binding] {
+        &self.platform
+    }
+
+    /// The rules about every resource of a type.
+    #[inline]
+    pub fn wide(&self) -> &[(Kind, Binding)] {
+        &self.wide
+    }
+
+    /// How many bindings there are.
+    pub fn len(&self) -> usize {
+        self.bindings.len() + self.platform.len() + self.wide.len()
+    }
+
+    /// No binding at all?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of heap, near enough.
+    pub fn bytes(&self) -> usize {
+        let texts = |n: &Node| match &n.key {
+            Key::Text(t) => t.len() + 16,
+            _ => 0,
+        };
+        self.nodes.capacity() * (size_of::<(Node, (u32, u32))>() + 1)
+            + self.nodes.keys().map(texts).sum::<usize>()
+            + self.len() * size_of::<Binding>()
+    }
+}
+
+const fn kind_bit(kind: Kind) -> u64 {
+    1 << (kind.0 % 64)
+}
+
+/// A support or break-glass session.
+#[derive(Clone, Debug)]
+pub struct PrivilegedSession {
+    /// Primary key of its row.
+    pub id: Uuid,
+    /// `break_glass`, or `support`?
+    pub break_glass: bool,
+    /// The tenant that it is limited to.
+    pub tenant: Option<Uuid>,
+    /// The scope that it is limited to.
+    pub scope: Option<Node>,
+    /// From its start to its expiry or end.
+    pub valid: Interval,
+    /// Approved by somebody else to reach confidential data.
+    pub includes_sensitive: bool,
+}
+
+/// Membership in a team for an interval.
+#[derive(Clone, Debug)]
+pub struct TeamMembership {
+    /// Tenant of the team.
+    pub tenant: Uuid,
+    /// When.
+    pub valid: Interval,
+    /// The team, its ancestors, their organizations and those's ancestors.
+    pub within: Arc<[Node]>,
+}
+
+/// A role assignment.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// Primary key of its row.
+    pub id: Uuid,
+    /// `None` = platform.
+    pub tenant: Option<Uuid>,
+    /// The role.
+    pub role: Role,
+    /// Where.
+    pub place: Place,
+    /// When.
+    pub valid: Interval,
+}
+
+/// What is known of a principal, apart from grants and rules.
+#[derive(Clone, Debug)]
+pub struct PrincipalFacts {
+    /// The principal.
+    pub id: Uuid,
+    /// When its status is active.
+    pub active: Vec<Interval>,
+    /// Locked until then.
+    pub locked_until: Option<Instant>,
+    /// 0 = none, 1 to 3 = L1 to L3.
+    pub clearance: u8,
+    /// Has it enrolled a second factor?
+    pub mfa_enrolled: bool,
+    /// `principal` in conditions.
+    pub attributes: Arc<Value>,
+    /// Active memberships.
+    pub memberships: Vec<(Uuid, Interval)>,
+    /// Team memberships.
+    pub teams: Vec<TeamMembership>,
+    /// Role assignments.
+    pub assignments: Vec<Assignment>,
+    /// Privileged sessions.
+    pub sessions: Vec<PrivilegedSession>,
+}
+
+/// A subject that the principal is in an interval, in a tenant or (`None`) in all of them.
+#[derive(Clone, Debug)]
+struct Identity {
+    grantee: Grantee,
+    tenant: Option<Uuid>,
+    valid: Interval,
+}
+
+/// Takes the grants and rules of a principal's subjects.
+pub struct SubjectBuilder {
+    facts: PrincipalFacts,
+    identities: HashMap<Grantee, Vec<Identity>>,
+    placed: Vec<(Place, Binding)>,
+    large: Vec<Grantee>,
+}
+
+/// A grant or rule as it stands in its table.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Primary key.
+    pub id: Uuid,
+    /// Its tenant.
+    pub tenant: Uuid,
+    /// Whom it addresses.
+    pub grantee: Grantee,
+    /// About what.
+    pub place: Place,
+    /// What it does.
+    pub what: What,
+    /// When.
+    pub valid: Interval,
+}
+
+impl SubjectBuilder {
+    /// Works out the principal's subjects.
+    pub fn new(facts: PrincipalFacts, composition: &Composition) -> SubjectBuilder {
+        let mut identities: HashMap<Grantee, Vec<Identity>> = HashMap::new();
+        let mut add = |grantee, tenant, valid| {
+            identities
+                .entry(grantee)
+                .or_default()
+                .push(Identity { grantee, tenant, valid });
+        };
+        add(Grantee::Principal(facts.id), None, Interval::ALWAYS);
+        for team in &facts.teams {
+            for node in team.within.iter() {
+                match (&node.key, node.kind) {
+                    (Key::Uuid(id), Kind::TEAM) => add(Grantee::Team(*id), Some(team.tenant), team.valid),
+                    (Key::Uuid(id), Kind::ORGANIZATION) => {
+                        add(Grantee::Organization(*id), Some(team.tenant), team.valid);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for a in &facts.assignments {
+            for role in composition.roles_of(a.role) {
+                add(Grantee::Role(role), a.tenant, a.valid);
+            }
+        }
+        let placed = facts
+            .assignments
+            .iter()
+            .map(|a| {
+                let binding = Binding {
+                    id: a.id,
+                    tenant: a.tenant,
+                    valid: a.valid,
+                    what: What::Role(a.role),
+                    grantee: Grantee::Principal(facts.id),
+                };
+                (a.place.clone(), binding)
+            })
+            .collect();
+        SubjectBuilder {
+            facts,
+            identities,
+            placed,
+            large: Vec::new(),
+        }
+    }
+
+    /// Whose grants and rules are wanted, in a fixed order.
+    pub fn grantees(&self) -> Vec<Grantee> {
+        let mut all: Vec<_> = self.identities.keys().copied().collect();
+        all.sort_by_key(|g| match g {
+            Grantee::Principal(id) => (0, id.as_u128()),
+            Grantee::Team(id) => (1, id.as_u128()),
+            Grantee::Organization(id) => (2, id.as_u128()),
+            Grantee::Role(role) => (3, u128::from(role.0)),
+            Grantee::Any => (4, 0),
+        });
+        all
+    }
+
+    /// Adds a row of one of the grantees.
+    pub fn add(&mut self, row: Row) {
+        place_row(&self.identities, row, &mut self.placed);
+    }
+
+    /// Notes that the grants of `grantee` are too many to be held: they will be looked for at each resource.
+    pub fn leave_out(&mut self, grantee: Grantee) {
+        self.large.push(grantee);
+    }
+
+    /// Compiles.
+    pub fn finish(self) -> Subject {
+        let mut memberships = self.facts.memberships;
+        memberships.sort_by_key(|(tenant, valid)| (*tenant, valid.from));
+        let mut owner_ids: Vec<_> = self
+            .identities
+            .values()
+            .flatten()
+            .filter_map(|i| match i.grantee {
+                Grantee::Principal(id) | Grantee::Team(id) | Grantee::Organization(id) => Some((id, i.tenant, i.valid)),
+                Grantee::Role(_) | Grantee::Any => None,
+            })
+            .collect();
+        owner_ids.sort_by_key(|(id, tenant, valid)| (*id, *tenant, valid.from));
+        let keep: HashMap<_, _> = if self.large.is_empty() {
+            HashMap::new()
+        } else {
+            self.identities
+        };
+        Subject {
+            id: self.facts.id,
+            active: self.facts.active.into(),
+            locked_until: self.facts.locked_until,
+            clearance: self.facts.clearance,
+            mfa_enrolled: self.facts.mfa_enrolled,
+            attributes: self.facts.attributes,
+            memberships: memberships.into(),
+            owner_ids: owner_ids.into(),
+            index: BindingIndex::compile(self.placed),
+            sessions: self.facts.sessions.into(),
+            large: self.large.into(),
+            identities: keep,
+        }
+    }
+}
+
+/// A row counts in each interval in which both it and the subject that it addresses do.
+fn place_row(identities: &HashMap<Grantee, Vec<Identity>>, row: Row, placed: &mut Vec<(Place, Binding)>) {
+    for identity in identities.get(&row.grantee).into_iter().flatten() {
+        if identity.tenant.is_some_and(|t| t != row.tenant) {
+            continue;
+        }
+        if let Some(valid) = identity.valid.intersect(&row.valid) {
+            let binding = Binding {
+                id: row.id,
+                tenant: Some(row.tenant),
+                valid,
+                what: row.what,
+                grantee: row.grantee,
+            };
+            placed.push((row.place.clone(), binding));
+        }
+    }
+}
+
+/// A compiled principal.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The principal.
+    pub id: Uuid,
+    /// 0 = none, 1 to 3 = L1 to L3.
+    pub clearance: u8,
+    /// Has it enrolled a second factor?
+    pub mfa_enrolled: bool,
+    /// `principal` in conditions.
+    pub attributes: Arc<Value>,
+    /// Its bindings.
+    pub index: BindingIndex,
+    /// Its privileged sessions.
+    pub sessions: Box<[PrivilegedSession]>,
+    /// Grantees whose grants are not in `index`.
+    pub large: Box<[Grantee]>,
+    active: Box<[Interval]>,
+    locked_until: Option<Instant>,
+    memberships: Box<[(Uuid, Interval)]>,
+    owner_ids: Box<[(Uuid, Option<Uuid>, Interval)]>,
+    identities: HashMap<Grantee, Vec<Identity>>,
+}
+
+impl Subject {
+    /// Step 1.
+    #[inline]
+    pub fn is_active(&self, at: Instant) -> bool {
+        self.active.iter().any(|i| i.contains(at)) && self.locked_until.is_none_or(|until| until <= at)
+    }
+
+    /// Has it an active membership in `tenant`?
+    #[inline]
+    pub fn is_member(&self, tenant: Uuid, at: Instant) -> bool {
+        // Nearly every principal is a member of a handful of tenants.
+        if self.memberships.len() <= 8 {
+            return self
+                .memberships
+                .iter()
+                .any(|(t, valid)| *t == tenant && valid.contains(at));
+        }
+        let from = self.memberships.partition_point(|(t, _)| *t < tenant);
+        self.memberships[from..]
+            .iter()
+            .take_while(|(t, _)| *t == tenant)
+            .any(|(_, valid)| valid.contains(at))
+    }
+
+    /// Is it, or a team or organization that it is in, `owner`?
+    pub fn is_owner(&self, owner: Uuid, tenant: Uuid, at: Instant) -> bool {
+        let from = self.owner_ids.partition_point(|(id, _, _)| *id < owner);
+        self.owner_ids[from..]
+            .iter()
+            .take_while(|(id, _, _)| *id == owner)
+            .any(|(_, t, valid)| t.is_none_or(|t| t == tenant) && valid.contains(at))
+    }
+
+    /// Indexes rows of [`Subject::large`] that were looked for at one resource.
+    pub fn index_of(&self, rows: Vec<Row>) -> BindingIndex {
+        let mut placed = Vec::new();
+        rows.into_iter()
+            .for_each(|row| place_row(&self.identities, row, &mut placed));
+        BindingIndex::compile(placed)
+    }
+
+    /// Bytes of memory, near enough.
+    pub fn bytes(&self) -> usize {
+        size_of::<Subject>()
+            + self.index.bytes()
+            + self.active.len() * size_of::<Interval>()
+            + self.memberships.len() * size_of::<(Uuid, Interval)>()
+            + self.owner_ids.len() * size_of::<(Uuid, Option<Uuid>, Interval)>()
+            + self.sessions.len() * size_of::<PrivilegedSession>()
+            + self
+                .identities
+                .values()
+                .map(|v| 64 + v.len() * size_of::<Identity>())
+                .sum::<usize>()
+            + 512
+    }
+}
