@@ -1,0 +1,193 @@
+-- Guards that several tables share: authority rows are closed, not deleted or overwritten, and hierarchies stay free
+-- of cycles. They are ordinary triggers (origin mode): logical replication, and a superuser who sets
+-- session_replication_role = replica, replay rows that passed the guards where they were first written.
+
+-- DELETE and TRUNCATE. The argument is the hint: what to do instead.
+CREATE FUNCTION authz.refuse_delete() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'object_not_in_prerequisite_state',
+        MESSAGE = format('%s on %I.%I is refused: its rows are closed, not deleted',
+                         TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME),
+        HINT = TG_ARGV[0];
+END
+$$;
+COMMENT ON FUNCTION authz.refuse_delete() IS
+    'Trigger: refuses DELETE and TRUNCATE (SQLSTATE 55000); the argument is the hint that says how to close a row.';
+REVOKE ALL ON FUNCTION authz.refuse_delete() FROM PUBLIC;
+
+-- UPDATE. The argument is a JSON object, column -> what an UPDATE may do to it; a column that is not in it is fixed.
+--   "free"     anything
+--   "once"     NULL to a value
+--   "until"    NULL to a value, or to an earlier one while the old one has not passed: what has ended stays ended
+--   "closing"  anything, in an UPDATE that changes an "until" column as well
+-- Generated columns follow the others and are not compared (a BEFORE trigger does not see their new values).
+CREATE FUNCTION authz.refuse_overwrite() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    allowed  jsonb := TG_ARGV[0]::jsonb;
+    was      jsonb := to_jsonb(OLD);
+    becomes  jsonb := to_jsonb(NEW);
+    closers  text[] := ARRAY(SELECT key FROM jsonb_each_text(allowed) WHERE value = 'until' ORDER BY key);
+    closing  boolean := EXISTS (SELECT FROM unnest(closers) AS c WHERE was -> c <> becomes -> c);
+    refused  text;
+BEGIN
+    SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) INTO refused
+    FROM pg_attribute AS a
+    WHERE a.attrelid = TG_RELID AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+      AND was -> a.attname::text <> becomes -> a.attname::text
+      AND NOT CASE allowed ->> a.attname::text
+                WHEN 'free' THEN true
+                WHEN 'once' THEN was ->> a.attname::text IS NULL
+                WHEN 'until' THEN was ->> a.attname::text IS NULL
+                    OR (becomes ->> a.attname::text IS NOT NULL
+                        AND (was ->> a.attname::text)::timestamptz > now()
+                        AND (becomes ->> a.attname::text)::timestamptz < (was ->> a.attname::text)::timestamptz)
+                WHEN 'closing' THEN closing
+                ELSE false
+              END;
+    IF refused IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('UPDATE on %I.%I is refused: its rows are not overwritten',
+                             TG_TABLE_SCHEMA, TG_TABLE_NAME),
+            DETAIL = format('Columns that may not be changed like this: %s.', refused),
+            HINT = CASE WHEN closers = '{}' THEN 'These columns are fixed once they are set.'
+                        ELSE format('Close this row (set %s, which may only become earlier) and insert a new one.',
+                                    array_to_string(closers, ' or ')) END;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION authz.refuse_overwrite() IS
+    'Trigger: refuses an UPDATE that would rewrite history (SQLSTATE 55000); the argument maps each column that may change to how: free, once, until or closing.';
+REVOKE ALL ON FUNCTION authz.refuse_overwrite() FROM PUBLIC;
+
+-- Whoever adds an edge to a hierarchy first updates its row here. Two transactions that each add half of a cycle are
+-- so put in order: under READ COMMITTED the second waits and then sees the first one's edge; under REPEATABLE READ
+-- and SERIALIZABLE, whose snapshot cannot see it, the second fails with a serialization error. (An advisory lock
+-- would let it through.)
+CREATE TABLE authz.hierarchy_lock (
+    hierarchy text COLLATE "C" NOT NULL,
+    changes bigint NOT NULL DEFAULT 0,
+    CONSTRAINT hierarchy_lock_pkey PRIMARY KEY (hierarchy)
+);
+INSERT INTO authz.hierarchy_lock (hierarchy)
+VALUES ('organization'), ('team'), ('role_inheritance'), ('permission_implication');
+COMMENT ON TABLE authz.hierarchy_lock IS
+    'One row for each hierarchy, updated by whoever adds an edge to it, so that concurrent halves of a cycle meet.';
+COMMENT ON COLUMN authz.hierarchy_lock.hierarchy IS 'The table that holds the edges.';
+COMMENT ON COLUMN authz.hierarchy_lock.changes IS 'Number of transactions that locked the hierarchy.';
+
+CREATE FUNCTION authz.lock_hierarchy(hierarchy text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- A row that this transaction has updated already is locked: updating it for each edge of a bulk load would
+    -- leave as many dead versions to step over.
+    UPDATE authz.hierarchy_lock AS l SET changes = l.changes + 1
+    WHERE l.hierarchy = lock_hierarchy.hierarchy AND l.xmin <> pg_current_xact_id()::xid;
+END
+$$;
+COMMENT ON FUNCTION authz.lock_hierarchy(text) IS
+    'Holds the hierarchy against other writers until the transaction ends.';
+REVOKE ALL ON FUNCTION authz.lock_hierarchy(text) FROM PUBLIC;
+
+-- Graphs whose edges are rows: role_inheritance, permission_implication. Arguments: the column of the edge's start and
+-- of its end. Where edges have validity, a cycle counts only if all its edges are in force at one instant: each node
+-- is visited with the interval during which the whole way to it is in force. Breadth first, so that the path in the
+-- message is a shortest one, and each (node, interval) once, so that the cost does not grow with the number of paths.
+CREATE FUNCTION authz.refuse_cycle() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    new_edge jsonb := to_jsonb(NEW);
+    origin   text := new_edge ->> TG_ARGV[0];
+    nodes    text[] := ARRAY[new_edge ->> TG_ARGV[1]];
+    froms    timestamptz[] := ARRAY[coalesce((new_edge ->> 'active_from')::timestamptz, '-infinity')];
+    untils   timestamptz[] := ARRAY[coalesce((new_edge ->> 'active_until')::timestamptz, 'infinity')];
+    parents  integer[] := ARRAY[0];
+    here     integer := 1;
+    path     text;
+    edge     record;
+BEGIN
+    IF froms[1] >= untils[1] THEN
+        RETURN NULL;
+    END IF;
+    PERFORM authz.lock_hierarchy(TG_TABLE_NAME);
+    WHILE here <= cardinality(nodes) LOOP
+        IF nodes[here] = origin THEN
+            path := origin;
+            WHILE parents[here] > 0 LOOP
+                here := parents[here];
+                path := nodes[here] || ' -> ' || path;
+            END LOOP;
+            RAISE EXCEPTION USING
+                ERRCODE = 'check_violation',
+                MESSAGE = format('cycle in %I.%I: %s -> %s', TG_TABLE_SCHEMA, TG_TABLE_NAME, origin, path),
+                DETAIL = format('The last row was %s = %L, %s = %L.',
+                                TG_ARGV[0], origin, TG_ARGV[1], new_edge ->> TG_ARGV[1]),
+                HINT = 'Close or leave out one edge of the cycle.',
+                SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME;
+        END IF;
+        FOR edge IN EXECUTE format(
+            'SELECT e.%2$I AS node, greatest(x.active_from, $2) AS active_from, least(x.active_until, $3) AS active_until
+             FROM authz.%1$I AS e,
+                  LATERAL (SELECT coalesce((to_jsonb(e) ->> ''active_from'')::timestamptz, ''-infinity'') AS active_from,
+                                  coalesce((to_jsonb(e) ->> ''active_until'')::timestamptz, ''infinity'') AS active_until) AS x
+             WHERE e.%3$I = $1 AND x.active_from < $3 AND x.active_until > $2 AND x.active_from < x.active_until',
+            TG_TABLE_NAME, TG_ARGV[1], TG_ARGV[0])
+            USING nodes[here], froms[here], untils[here]
+        LOOP
+            IF NOT EXISTS (SELECT FROM unnest(nodes, froms, untils) AS seen(node, active_from, active_until)
+                           WHERE seen.node = edge.node
+                             AND seen.active_from <= edge.active_from AND seen.active_until >= edge.active_until) THEN
+                nodes := nodes || edge.node;
+                froms := froms || edge.active_from;
+                untils := untils || edge.active_until;
+                parents := parents || here;
+            END IF;
+        END LOOP;
+        here := here + 1;
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION authz.refuse_cycle() IS
+    'Trigger (AFTER): refuses an edge that closes a cycle (SQLSTATE 23514), with the path in the message; arguments: columns of the edge''s start and end.';
+REVOKE ALL ON FUNCTION authz.refuse_cycle() FROM PUBLIC;
+
+-- Trees inside a tenant, whose rows name their parent: organization, team. Arguments: the id and the parent column.
+-- Only an UPDATE needs the lock: nothing that is committed can name a row that is just being inserted.
+CREATE FUNCTION authz.refuse_tree_cycle() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    origin uuid := to_jsonb(NEW) ->> TG_ARGV[0];
+    parent uuid := to_jsonb(NEW) ->> TG_ARGV[1];
+    path   uuid[] := '{}';
+BEGIN
+    IF TG_OP = 'UPDATE' AND parent IS NOT NULL THEN
+        PERFORM authz.lock_hierarchy(TG_TABLE_NAME);
+    END IF;
+    -- A parent that comes twice belongs to a cycle of other rows of this statement, which their own check refuses.
+    WHILE parent IS NOT NULL AND parent <> ALL (path) LOOP
+        path := path || parent;
+        IF parent = origin THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'check_violation',
+                MESSAGE = format('cycle in %I.%I: %s -> %s',
+                                 TG_TABLE_SCHEMA, TG_TABLE_NAME, origin, array_to_string(path, ' -> ')),
+                DETAIL = format('In tenant %s, %s names its own descendant, or itself, as %s.',
+                                NEW.tenant_id, origin, TG_ARGV[1]),
+                HINT = 'Choose a parent outside its own subtree.',
+                SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = TG_ARGV[1];
+        END IF;
+        EXECUTE format('SELECT %I FROM authz.%I WHERE tenant_id = $1 AND %I = $2',
+                       TG_ARGV[1], TG_TABLE_NAME, TG_ARGV[0])
+            INTO parent USING NEW.tenant_id, parent;
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION authz.refuse_tree_cycle() IS
+    'Trigger (AFTER): refuses a row that is its own ancestor (SQLSTATE 23514), with the path in the message; arguments: the id and the parent column.';
+REVOKE ALL ON FUNCTION authz.refuse_tree_cycle() FROM PUBLIC;
