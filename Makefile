@@ -3,7 +3,7 @@
 #   make demo            a filled sample organisation in a private cluster, with decisions and their reasons
 #   make demo-stop       stop and remove that cluster
 #   make test            all tests; PG_VERSIONS="15 18" chooses the PostgreSQL versions
-#   make lint            formatting, clippy, rules for the SQL
+#   make lint            formatting, clippy, rules for the SQL; PG_VERSIONS likewise
 #   make install         build the extension and install it; PG_VERSION=18 chooses the version
 #   make package         a tar.gz (and a .deb) of the installed files in out/; PG_VERSION=18 likewise
 #   make bench           the benchmarks
@@ -38,7 +38,7 @@ test: setup
 	@tools/test $(PG_VERSIONS)
 
 lint: setup
-	@tools/lint
+	@tools/lint $(PG_VERSIONS)
 
 install: setup
 	@tools/build install $(PG_VERSION)
