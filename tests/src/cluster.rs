@@ -1,0 +1,109 @@
+//! Clusters of a test's own, where the shared one will not do: other settings, a standby.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::{Server, program, run};
+
+/// A cluster that is stopped and removed at the end of its test. It listens on a socket in its own directory only, so
+/// no port can be taken.
+pub struct Cluster {
+    /// How to reach it.
+    pub server: Arc<Server>,
+    directory: PathBuf,
+}
+
+const PORT: u16 = 5432;
+
+/// A command run as the account that clusters run as: PostgreSQL refuses root.
+fn as_owner(program_path: &Path) -> Command {
+    let mut command = match std::env::var("AUTHZ_RUNUSER") {
+        Ok(user) => {
+            let mut command = Command::new("runuser");
+            command.args(["-u", &user, "--"]).arg(program_path);
+            command
+        }
+        Err(_) => Command::new(program_path),
+    };
+    // A backtrace in the server's environment would end up in what clients see.
+    command.env_remove("RUST_BACKTRACE").env("LC_ALL", "C").current_dir("/");
+    command
+}
+
+fn fresh_directory() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("authz_t_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let directory = std::env::temp_dir().join(name);
+    run(as_owner(Path::new("mkdir")).args(["-m", "0700", "-p"]).arg(&directory));
+    directory
+}
+
+impl Cluster {
+    /// A new cluster with the settings given (lines of postgresql.conf).
+    pub fn start(settings: &[&str]) -> Cluster {
+        let directory = fresh_directory();
+        let data = directory.join("data");
+        run(as_owner(&program("initdb"))
+            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
+            .arg(&data));
+        Cluster::launch(directory, settings)
+    }
+
+    /// A hot standby of this cluster.
+    pub fn standby(&self) -> Cluster {
+        let directory = fresh_directory();
+        run(as_owner(&program("pg_basebackup"))
+            .args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf", "-U", "postgres", "-h"])
+            .arg(&self.directory)
+            .args(["-p", &PORT.to_string(), "-D"])
+            .arg(directory.join("data")));
+        Cluster::launch(directory, &["hot_standby = on"])
+    }
+
+    fn launch(directory: PathBuf, settings: &[&str]) -> Cluster {
+        let data = directory.join("data");
+        let log = directory.join("log");
+        let mut options = format!(
+            "-c listen_addresses= -c unix_socket_directories={} -c port={PORT} -c fsync=off -c shared_buffers=32MB",
+            directory.display()
+        );
+        for setting in settings {
+            options.push_str(" -c ");
+            options.push_str(&setting.replace(" = ", "="));
+        }
+        let server = Arc::new(Server {
+            host: directory.to_str().expect("the temporary directory has a UTF-8 name").to_owned(),
+            port: PORT,
+            user: "postgres".to_owned(),
+        });
+        // Made before the start, so that a failed start is cleaned up as well.
+        let cluster = Cluster { server, directory };
+        let mut start = as_owner(&program("pg_ctl"));
+        start.args(["start", "-w", "-t", "60", "-D"]).arg(&data).arg("-l").arg(&log).args(["-o", &options]);
+        let started = start
+            // The server inherits these; a pipe would keep the caller waiting for its end.
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .expect("pg_ctl runs");
+        assert!(started.success(), "the server did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
+        cluster
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let stopped = as_owner(&program("pg_ctl"))
+            .args(["stop", "-m", "immediate", "-w", "-D"])
+            .arg(self.directory.join("data"))
+            .output();
+        if !stopped.is_ok_and(|output| output.status.success()) {
+            eprintln!("the cluster in {} did not stop", self.directory.display());
+        }
+        if let Err(e) = std::fs::remove_dir_all(&self.directory) {
+            eprintln!("{}: {e}", self.directory.display());
+        }
+    }
+}
