@@ -148,7 +148,8 @@ FROM (VALUES ('northgate', 'Permit dispute', 'Investigations', NULL, NULL, 'Osca
 
 INSERT INTO authz.principal_role_assignment (tenant_id, principal_id, role_code, scope_type, scope_id, granted_by,
                                              reason)
-SELECT demo.id(tenant), demo.id(name), role, scope_type, demo.id(scope)::text, demo.id('Alice'), reason
+SELECT demo.id(tenant), demo.id(name), role, scope_type, demo.id(scope)::text,
+       CASE tenant WHEN 'northgate' THEN demo.id('Alice') END, reason
 FROM (VALUES ('northgate', 'Alice', 'director', 'tenant', 'northgate', 'head of the office'),
              ('northgate', 'Bob', 'caseworker', 'organization', 'Investigations', 'works there'),
              ('northgate', 'Dave', 'lead', 'tenant', 'northgate', 'until his leave'),
