@@ -54,14 +54,19 @@ CREATE TABLE authz.role_inheritance (
         FOREIGN KEY (role_code) REFERENCES authz.role_definition (role_code),
     CONSTRAINT role_inheritance_inherited_role_code_fkey
         FOREIGN KEY (inherited_role_code) REFERENCES authz.role_definition (role_code),
-    CONSTRAINT role_inheritance_valid_until_check CHECK (valid_until >= valid_from),
-    -- The hash of one code seeds that of the next, so that no separator can be mistaken for a part of a code.
-    CONSTRAINT role_inheritance_role_code_inherited_role_code_excl EXCLUDE USING gist (
-        int8range(hashtextextended(inherited_role_code, hashtextextended(role_code, 0)),
-                  hashtextextended(inherited_role_code, hashtextextended(role_code, 0)), '[]') WITH &&,
-        tstzrange(active_from, active_until) WITH &&
-    ) WHERE (active_from < active_until)
+    CONSTRAINT role_inheritance_valid_until_check CHECK (valid_until >= valid_from)
 );
+-- Two open rows overlap, so that the constraint below covers them too; but indexes are checked in the order of their
+-- creation, and the message of this one names the row.
+CREATE UNIQUE INDEX role_inheritance_active_key
+    ON authz.role_inheritance (role_code, inherited_role_code) WHERE valid_until IS NULL;
+-- The identity as a range of one number, as in 20_principal.sql. The hash of one column seeds that of the next, so
+-- that no separator can be mistaken for a part of a code.
+ALTER TABLE authz.role_inheritance ADD CONSTRAINT role_inheritance_role_code_inherited_role_code_excl EXCLUDE USING gist (
+    int8range(hashtextextended(inherited_role_code, hashtextextended(role_code, 0)),
+              hashtextextended(inherited_role_code, hashtextextended(role_code, 0)), '[]') WITH &&,
+    tstzrange(active_from, active_until) WITH &&
+) WHERE (active_from < active_until);
 CREATE INDEX role_inheritance_role_idx ON authz.role_inheritance (role_code, active_until);
 CREATE INDEX role_inheritance_inherited_role_idx ON authz.role_inheritance (inherited_role_code, active_until);
 COMMENT ON TABLE authz.role_inheritance IS 'A role has the permissions of the roles that it inherits. Cycles are refused.';
@@ -131,13 +136,16 @@ CREATE TABLE authz.role_permission (
         FOREIGN KEY (permission_code) REFERENCES authz.permission_definition (permission_code),
     CONSTRAINT role_permission_condition_check CHECK (btrim(condition) <> ''),
     CONSTRAINT role_permission_obligations_check CHECK (jsonb_typeof(obligations) = 'object'),
-    CONSTRAINT role_permission_valid_until_check CHECK (valid_until >= valid_from),
-    CONSTRAINT role_permission_role_code_permission_code_excl EXCLUDE USING gist (
-        int8range(hashtextextended(permission_code, hashtextextended(role_code, 0)),
-                  hashtextextended(permission_code, hashtextextended(role_code, 0)), '[]') WITH &&,
-        tstzrange(active_from, active_until) WITH &&
-    ) WHERE (active_from < active_until)
+    CONSTRAINT role_permission_valid_until_check CHECK (valid_until >= valid_from)
 );
+-- As for role_inheritance.
+CREATE UNIQUE INDEX role_permission_active_key
+    ON authz.role_permission (role_code, permission_code) WHERE valid_until IS NULL;
+ALTER TABLE authz.role_permission ADD CONSTRAINT role_permission_role_code_permission_code_excl EXCLUDE USING gist (
+    int8range(hashtextextended(permission_code, hashtextextended(role_code, 0)),
+              hashtextextended(permission_code, hashtextextended(role_code, 0)), '[]') WITH &&,
+    tstzrange(active_from, active_until) WITH &&
+) WHERE (active_from < active_until);
 CREATE INDEX role_permission_role_idx ON authz.role_permission (role_code, active_until);
 CREATE INDEX role_permission_permission_idx ON authz.role_permission (permission_code, active_until);
 COMMENT ON TABLE authz.role_permission IS 'A permission that a role has, perhaps on a condition and with obligations.';

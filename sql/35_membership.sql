@@ -25,15 +25,16 @@ CREATE TABLE authz.tenant_membership (
     CONSTRAINT tenant_membership_status_since_check CHECK (status_since >= joined_at AND status_since < 'infinity'),
     CONSTRAINT tenant_membership_member_kind_check CHECK (member_kind IN ('member', 'external')),
     CONSTRAINT tenant_membership_expires_at_check CHECK (expires_at >= joined_at),
-    CONSTRAINT tenant_membership_revoked_at_check CHECK (revoked_at >= joined_at),
-    CONSTRAINT tenant_membership_tenant_id_principal_id_excl EXCLUDE USING gist (
-        int8range(uuid_hash_extended(principal_id, uuid_hash_extended(tenant_id, 0)),
-                  uuid_hash_extended(principal_id, uuid_hash_extended(tenant_id, 0)), '[]') WITH &&,
-        tstzrange(active_from, active_until) WITH &&
-    ) WHERE (active_from < active_until)
+    CONSTRAINT tenant_membership_revoked_at_check CHECK (revoked_at >= joined_at)
 );
-CREATE UNIQUE INDEX tenant_membership_tenant_id_principal_id_key
+-- The unique indexes come before the exclusion constraints, as in 30_role.sql, for the sake of the message.
+CREATE UNIQUE INDEX tenant_membership_active_key
     ON authz.tenant_membership (tenant_id, principal_id) WHERE revoked_at IS NULL;
+ALTER TABLE authz.tenant_membership ADD CONSTRAINT tenant_membership_tenant_id_principal_id_excl EXCLUDE USING gist (
+    int8range(uuid_hash_extended(principal_id, uuid_hash_extended(tenant_id, 0)),
+              uuid_hash_extended(principal_id, uuid_hash_extended(tenant_id, 0)), '[]') WITH &&,
+    tstzrange(active_from, active_until) WITH &&
+) WHERE (active_from < active_until);
 CREATE INDEX tenant_membership_principal_idx ON authz.tenant_membership (principal_id, active_until);
 CREATE INDEX tenant_membership_expiry_idx ON authz.tenant_membership (expires_at)
     WHERE revoked_at IS NULL AND expires_at IS NOT NULL;
@@ -209,14 +210,16 @@ CREATE TABLE authz.team_membership_history (
         FOREIGN KEY (role_code) REFERENCES authz.role_definition (role_code),
     CONSTRAINT team_membership_history_granted_by_fkey
         FOREIGN KEY (granted_by) REFERENCES authz.principal (principal_id),
-    CONSTRAINT team_membership_history_valid_until_check CHECK (valid_until >= valid_from),
-    CONSTRAINT team_membership_history_tenant_id_team_id_principal_id_excl EXCLUDE USING gist (
-        int8range(uuid_hash_extended(principal_id, uuid_hash_extended(team_id, uuid_hash_extended(tenant_id, 0))),
-                  uuid_hash_extended(principal_id, uuid_hash_extended(team_id, uuid_hash_extended(tenant_id, 0))),
-                  '[]') WITH &&,
-        tstzrange(active_from, active_until) WITH &&
-    ) WHERE (active_from < active_until)
+    CONSTRAINT team_membership_history_valid_until_check CHECK (valid_until >= valid_from)
 );
+CREATE UNIQUE INDEX team_membership_active_key
+    ON authz.team_membership_history (tenant_id, team_id, principal_id) WHERE valid_until IS NULL;
+ALTER TABLE authz.team_membership_history ADD CONSTRAINT team_membership_history_tenant_id_team_id_principal_id_excl EXCLUDE USING gist (
+    int8range(uuid_hash_extended(principal_id, uuid_hash_extended(team_id, uuid_hash_extended(tenant_id, 0))),
+              uuid_hash_extended(principal_id, uuid_hash_extended(team_id, uuid_hash_extended(tenant_id, 0))),
+              '[]') WITH &&,
+    tstzrange(active_from, active_until) WITH &&
+) WHERE (active_from < active_until);
 CREATE INDEX team_membership_principal_idx ON authz.team_membership_history (principal_id, active_until);
 CREATE INDEX team_membership_team_idx ON authz.team_membership_history (tenant_id, team_id, active_until);
 COMMENT ON TABLE authz.team_membership_history IS 'A principal belongs to a team of a tenant: present and past memberships.';
