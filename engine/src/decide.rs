@@ -1,7 +1,7 @@
 //! The nine steps. This is the one implementation of the rule in `docs/decision-rule.md`.
 
 use crate::condition::Attributes;
-use crate::model::Model;
+use crate::model::{Model, Privilege};
 use crate::name::{Kind, Permission, Role};
 use crate::node::Node;
 use crate::resource::{Confidentiality, Parent, Resource};
@@ -237,7 +237,7 @@ impl<'q, 'a> Decision<'q, 'a> {
         }
 
         if resource.deleted {
-            let may = decision.holds_action("view_deleted", trace);
+            let may = decision.holds(Privilege::ViewDeleted, trace);
             trace.step(4, may, || "soft-deleted: asks for view_deleted".to_owned());
             if !may {
                 return Reason::ResourceDeleted;
@@ -316,7 +316,7 @@ impl<'q, 'a> Decision<'q, 'a> {
     /// Step 7.
     fn confidentiality<T: Trace>(&self, trace: &mut T) -> bool {
         let level = self.resource.confidentiality;
-        let (action, clearance) = match level {
+        let (privilege, clearance) = match level {
             Confidentiality::Normal => {
                 trace.step(7, true, || "normal".to_owned());
                 return true;
@@ -327,14 +327,14 @@ impl<'q, 'a> Decision<'q, 'a> {
                 });
                 return false;
             }
-            Confidentiality::Restricted => ("view_restricted", self.of_type(|t| t.clearance_restricted)),
-            Confidentiality::Sealed => ("view_sealed", self.of_type(|t| t.clearance_sealed)),
+            Confidentiality::Restricted => (Privilege::ViewRestricted, self.of_type(|t| t.clearance_restricted)),
+            Confidentiality::Sealed => (Privilege::ViewSealed, self.of_type(|t| t.clearance_sealed)),
         };
         let cleared = self.subject.clearance >= clearance;
-        let holds = self.holds_action(action, trace);
+        let holds = self.holds(privilege, trace);
         trace.step(7, cleared && holds, || match (holds, cleared) {
-            (true, true) => format!("{}: {action} is held", level.name()),
-            (false, _) => format!("{}: {action} is not held", level.name()),
+            (true, true) => format!("{}: {} is held", level.name(), privilege.action()),
+            (false, _) => format!("{}: {} is not held", level.name(), privilege.action()),
             (true, false) => format!(
                 "{}: clearance L{clearance} is asked for, the principal has {}",
                 level.name(),
@@ -351,9 +351,9 @@ impl<'q, 'a> Decision<'q, 'a> {
         self.q.model.resource_type(self.resource.kind).map_or(0, what)
     }
 
-    /// Is `type.action` held on the resource, by the means of step 6 and with a true condition?
-    fn holds_action<T: Trace>(&self, action: &str, trace: &mut T) -> bool {
-        let Some(permission) = self.q.model.permission_of(self.resource.kind, action) else {
+    /// Is the privilege held on the resource, by the means of step 6 and with a true condition?
+    fn holds<T: Trace>(&self, privilege: Privilege, trace: &mut T) -> bool {
+        let Some(permission) = self.q.model.privilege(self.resource.kind, privilege) else {
             return false;
         };
         let weight = self.weigh(permission, trace);

@@ -17,6 +17,8 @@
 //!
 //! The rule and its small print are in `docs/decision-rule.md`.
 
+#![forbid(unsafe_code)]
+
 pub mod bits;
 pub mod condition;
 pub mod decide;

@@ -103,6 +103,32 @@ pub struct Model {
     types: Box<[Option<ResourceType>]>,
     /// For each kind: what shows a resource of it.
     view: Box<[Option<Permission>]>,
+    /// For each kind: its [`Privilege`]s.
+    privileges: Box<[[Option<Permission>; 3]]>,
+}
+
+/// What a decision asks for beside the permission in question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privilege {
+    /// Opens what is soft-deleted.
+    ViewDeleted,
+    /// Opens what is restricted.
+    ViewRestricted,
+    /// Opens what is sealed.
+    ViewSealed,
+}
+
+impl Privilege {
+    const ALL: [Privilege; 3] = [Privilege::ViewDeleted, Privilege::ViewRestricted, Privilege::ViewSealed];
+
+    /// The action of its permission.
+    pub const fn action(self) -> &'static str {
+        match self {
+            Privilege::ViewDeleted => "view_deleted",
+            Privilege::ViewRestricted => "view_restricted",
+            Privilege::ViewSealed => "view_sealed",
+        }
+    }
 }
 
 impl Model {
@@ -138,6 +164,16 @@ impl Model {
             })
             .collect();
 
+        let mut privileges = vec![[None; 3]; names.kinds.len()];
+        for p in permissions.iter().flatten() {
+            if let (Some(of_kind), Some(privilege)) = (
+                privileges.get_mut(p.kind.index()),
+                Privilege::ALL.into_iter().find(|a| a.action() == &*p.action),
+            ) {
+                of_kind[privilege as usize] = Some(p.permission);
+            }
+        }
+
         let mut role_permissions = facts.role_permissions;
         role_permissions.sort_by_key(|rp| (rp.role, rp.permission));
         Model {
@@ -148,6 +184,7 @@ impl Model {
             implies: reachable(size, &forward).into(),
             types: types.into(),
             view,
+            privileges: privileges.into(),
             names,
         }
     }
@@ -171,6 +208,12 @@ impl Model {
             .flatten()
             .find(|p| p.kind == kind && &*p.action == action)
             .map(|p| p.permission)
+    }
+
+    /// The permission that is a privilege over resources of a kind, if it is defined.
+    #[inline]
+    pub fn privilege(&self, kind: Kind, privilege: Privilege) -> Option<Permission> {
+        self.privileges.get(kind.index())?[privilege as usize]
     }
 
     /// Every defined permission, in the order of first mention.

@@ -92,10 +92,11 @@ impl Composition {
 
     /// The role and every role that it inherits.
     pub fn roles_of(&self, role: Role) -> impl Iterator<Item = Role> + '_ {
-        self.inherits
-            .get(role.index())
-            .into_iter()
-            .flat_map(|b| b.iter().map(|r| Role(r as u32)))
+        let known = self.inherits.get(role.index());
+        // A role that the composition has never heard of has nothing, but it can still be denied something.
+        let unknown = known.is_none().then_some(role);
+        let inherited = known.into_iter().flat_map(|b| b.iter().map(|r| Role(r as u32)));
+        unknown.into_iter().chain(inherited)
     }
 
     /// Every row through which `role` has `permission` at `at`.

@@ -64,8 +64,9 @@ pub struct BindingIndex {
     bindings: Box<[Binding]>,
     platform: Box<[Binding]>,
     wide: Box<[(Kind, Binding)]>,
-    /// A bit for each kind (modulo 64) that has a binding: most nodes of a chain are of a kind that has none.
-    kinds: u64,
+    /// A bit for each fingerprint of a node that has a binding: most nodes of a chain have none, and are told by
+    /// this at a fraction of the cost of a look into `nodes`. Its length is a power of two.
+    filter: Box<[u64]>,
 }
 
 /// Where a binding is.
@@ -92,13 +93,23 @@ impl BindingIndex {
             }
         }
         at.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.id.cmp(&y.id)));
+        // The order of rows in their tables must not show, in explanations either.
+        platform.sort_by_key(|b| b.id);
+        wide.sort_by_key(|(kind, b)| (*kind, b.id));
         let mut from = 0u32;
         let mut runs = Vec::new();
         for run in at.chunk_by(|(a, _), (b, _)| a == b) {
             let until = from + u32::try_from(run.len()).expect("more than four billion bindings");
-            index.kinds |= kind_bit(run[0].0.kind);
             runs.push((run[0].0.clone(), (from, until)));
             from = until;
+        }
+        if !runs.is_empty() {
+            // Sixteen bits for each node: one in sixteen looks for nothing at most.
+            index.filter = vec![0; (runs.len() / 4).next_power_of_two()].into();
+            runs.iter().for_each(|(node, _)| {
+                let (word, bit) = slot(node, index.filter.len());
+                index.filter[word] |= bit;
+            });
         }
         index.nodes = runs.into_iter().collect();
         index.bindings = at.into_iter().map(|(_, b)| b).collect();
@@ -110,7 +121,11 @@ impl BindingIndex {
     /// The bindings at `node`, of whatever tenant.
     #[inline]
     pub fn at(&self, node: &Node) -> &[Binding] {
-        if self.kinds & kind_bit(node.kind) == 0 {
+        if self.filter.is_empty() {
+            return &[];
+        }
+        let (word, bit) = slot(node, self.filter.len());
+        if self.filter[word] & bit == 0 {
             return &[];
         }
         match self.nodes.get(node) {
@@ -149,12 +164,32 @@ impl BindingIndex {
         };
         self.nodes.capacity() * (size_of::<(Node, (u32, u32))>() + 1)
             + self.nodes.keys().map(texts).sum::<usize>()
+            + self.filter.len() * size_of::<u64>()
             + self.len() * size_of::<Binding>()
     }
 }
 
-const fn kind_bit(kind: Kind) -> u64 {
-    1 << (kind.0 % 64)
+/// Where a filter of so many words keeps its bit for `node`. Not a hash that withstands malice: whoever finds nodes
+/// that fall together makes the filter useless for them, and nothing else.
+#[inline]
+fn slot(node: &Node, words: usize) -> (usize, u64) {
+    let key = match &node.key {
+        Key::Uuid(id) => {
+            let (high, low) = id.as_u64_pair();
+            high.rotate_left(32) ^ low
+        }
+        Key::Int(i) => *i as u64,
+        // The ends of a text tell more than its middle, and looking at them takes the same time for all lengths.
+        Key::Text(t) => {
+            let bytes = t.as_bytes();
+            let from = bytes.len().saturating_sub(7);
+            bytes[from..]
+                .iter()
+                .fold(bytes.len() as u64, |sum, b| sum << 8 | u64::from(*b))
+        }
+    };
+    let mixed = (key ^ u64::from(node.kind.0) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((mixed >> 32) as usize & (words - 1), 1 << (mixed >> 58))
 }
 
 /// A support or break-glass session.
