@@ -49,10 +49,11 @@ as_root() {
   fi
 }
 
-# PostgreSQL refuses to run as root: its programs run as the user postgres there, else as oneself.
+# PostgreSQL refuses to run as root: its programs run as the user postgres there, else as oneself. That user may not be
+# allowed into the current directory, so paths among the arguments have to be absolute.
 as_postgres() {
   if [ "$(id -u)" = 0 ]; then
-    runuser -u postgres -- "$@"
+    (cd / && exec runuser -u postgres -- "$@")
   else
     "$@"
   fi
