@@ -6,7 +6,7 @@ use crate::name::{Kind, Permission, Role};
 use crate::node::Node;
 use crate::resource::{Confidentiality, Parent, Resource};
 use crate::role::{Composition, Gives};
-use crate::subject::{Binding, BindingIndex, PrivilegedSession, Subject, What};
+use crate::subject::{Binding, BindingIndex, PrivilegedSession, Subject, What, fingerprint};
 use crate::time::Instant;
 
 /// Why the answer is what it is: `Allowed`, or the step that failed.
@@ -152,6 +152,9 @@ pub fn decide<T: Trace>(question: &Question<'_>, trace: &mut T) -> Reason {
     }
 }
 
+/// As many as any but a crowded chain has.
+const RUNS: usize = 8;
+
 /// One resource under decision, after steps 1 and 2.
 struct Decision<'q, 'a> {
     q: &'q Question<'a>,
@@ -159,6 +162,13 @@ struct Decision<'q, 'a> {
     resource: &'a Resource,
     /// Do bindings inside the tenant count?
     member: bool,
+    /// Runs of bindings at nodes of the chain, from the resource outwards, with the node's place in the chain. Found
+    /// once, looked at for every permission that the decision asks for.
+    runs: [(usize, &'a [Binding]); RUNS],
+    /// How many runs there are.
+    found: usize,
+    /// Where in the chain to go on looking, where there are more runs than that.
+    rest: usize,
 }
 
 /// What all sources together say of a permission.
@@ -222,11 +232,14 @@ impl<'q, 'a> Decision<'q, 'a> {
         });
 
         let member = resource.tenant.is_some_and(|t| subject.is_member(t, at));
-        let decision = Decision {
+        let mut decision = Decision {
             q,
             subject,
             resource,
             member,
+            runs: [(0, &[]); RUNS],
+            found: 0,
+            rest: resource.chain.len(),
         };
         let entry = decision.entry(wanted);
         trace.step(3, entry.is_some(), || {
@@ -235,6 +248,7 @@ impl<'q, 'a> Decision<'q, 'a> {
         if entry.is_none() {
             return Reason::OutsideTenant;
         }
+        decision.find_runs();
 
         if resource.deleted {
             let may = decision.holds(Privilege::ViewDeleted, trace);
@@ -458,24 +472,34 @@ impl<'q, 'a> Decision<'q, 'a> {
                 && b.tenant == tenant
                 && (self.member || matches!(b.what, What::Rule { deny: true, .. }))
         };
-        let indexes = [Some(&self.subject.index), self.q.elsewhere[0], self.q.elsewhere[1]];
-        for index in indexes.into_iter().flatten() {
-            for node in &self.resource.chain {
+        let chain = &self.resource.chain;
+        for &(i, run) in &self.runs[..self.found] {
+            for binding in run {
+                if counts(binding) {
+                    f(Source::Binding(binding, Some(&chain[i])));
+                }
+            }
+        }
+        for node in &chain[self.rest..] {
+            for index in self.indexes().into_iter().flatten() {
                 for binding in index.at(node) {
                     if counts(binding) {
                         f(Source::Binding(binding, Some(node)));
                     }
                 }
             }
+        }
+        for index in self.indexes().into_iter().flatten() {
             for (kind, binding) in index.wide() {
-                if counts(binding) && self.resource.chain.iter().any(|n| n.kind == *kind) {
+                if counts(binding) && chain.iter().any(|n| n.kind == *kind) {
                     f(Source::Binding(binding, None));
                 }
             }
-            for binding in index.platform() {
-                if binding.valid.contains(at) {
-                    f(Source::Binding(binding, None));
-                }
+        }
+        // Only assignments are made at the platform, and those are part of the subject.
+        for binding in self.subject.index.platform() {
+            if binding.valid.contains(at) {
+                f(Source::Binding(binding, None));
             }
         }
         if self.member
@@ -490,6 +514,32 @@ impl<'q, 'a> Decision<'q, 'a> {
             f(Source::Ownership(role));
         }
         self.sessions().for_each(|s| f(Source::Session(s)));
+    }
+
+    /// The subject's bindings, and those kept outside of it.
+    #[inline]
+    fn indexes(&self) -> [Option<&'a BindingIndex>; 3] {
+        let [everybody, large] = self.q.elsewhere;
+        [Some(&self.subject.index), everybody, large]
+    }
+
+    fn find_runs(&mut self) {
+        let indexes = self.indexes();
+        for (i, node) in self.resource.chain.iter().enumerate() {
+            if self.found + indexes.len() > RUNS {
+                self.rest = i;
+                return;
+            }
+            let fingerprint = fingerprint(node);
+            for index in indexes.into_iter().flatten() {
+                if index.may_have(fingerprint)
+                    && let run @ [_, ..] = index.at(node)
+                {
+                    self.runs[self.found] = (i, run);
+                    self.found += 1;
+                }
+            }
+        }
     }
 
     /// Active privileged sessions that cover the resource.

@@ -107,7 +107,7 @@ impl BindingIndex {
             // Sixteen bits for each node: one in sixteen looks for nothing at most.
             index.filter = vec![0; (runs.len() / 4).next_power_of_two()].into();
             runs.iter().for_each(|(node, _)| {
-                let (word, bit) = slot(node, index.filter.len());
+                let (word, bit) = slot(fingerprint(node), index.filter.len());
                 index.filter[word] |= bit;
             });
         }
@@ -118,16 +118,16 @@ impl BindingIndex {
         index
     }
 
+    /// Is there perhaps a binding at the node of that fingerprint?
+    #[inline]
+    pub(crate) fn may_have(&self, fingerprint: u64) -> bool {
+        let (word, bit) = slot(fingerprint, self.filter.len());
+        self.filter.get(word).is_some_and(|w| w & bit != 0)
+    }
+
     /// The bindings at `node`, of whatever tenant.
     #[inline]
     pub fn at(&self, node: &Node) -> &[Binding] {
-        if self.filter.is_empty() {
-            return &[];
-        }
-        let (word, bit) = slot(node, self.filter.len());
-        if self.filter[word] & bit == 0 {
-            return &[];
-        }
         match self.nodes.get(node) {
             Some(&(from, until)) => &self.bindings[from as usize..until as usize],
             None => &[],
@@ -169,27 +169,35 @@ impl BindingIndex {
     }
 }
 
-/// Where a filter of so many words keeps its bit for `node`. Not a hash that withstands malice: whoever finds nodes
-/// that fall together makes the filter useless for them, and nothing else.
+/// Where a filter of so many words keeps its bit.
 #[inline]
-fn slot(node: &Node, words: usize) -> (usize, u64) {
+fn slot(fingerprint: u64, words: usize) -> (usize, u64) {
+    (
+        (fingerprint >> 32) as usize & words.wrapping_sub(1),
+        1 << (fingerprint >> 58),
+    )
+}
+
+/// Not a hash that withstands malice: whoever finds nodes that fall together makes the filter useless for them, and
+/// nothing else.
+#[inline]
+pub(crate) fn fingerprint(node: &Node) -> u64 {
     let key = match &node.key {
         Key::Uuid(id) => {
             let (high, low) = id.as_u64_pair();
             high.rotate_left(32) ^ low
         }
         Key::Int(i) => *i as u64,
-        // The ends of a text tell more than its middle, and looking at them takes the same time for all lengths.
+        // The ends of texts differ more than their beginnings, and this takes the same time for all lengths.
         Key::Text(t) => {
             let bytes = t.as_bytes();
-            let from = bytes.len().saturating_sub(7);
-            bytes[from..]
+            let end = bytes.len().saturating_sub(7);
+            bytes[end..]
                 .iter()
                 .fold(bytes.len() as u64, |sum, b| sum << 8 | u64::from(*b))
         }
     };
-    let mixed = (key ^ u64::from(node.kind.0) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    ((mixed >> 32) as usize & (words - 1), 1 << (mixed >> 58))
+    (key ^ u64::from(node.kind.0) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// A support or break-glass session.
