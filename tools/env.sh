@@ -36,6 +36,8 @@ SUPPORTED_VERSIONS="15 16 17 18"
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+can_be_root() { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }
+
 # Run a command as root. The first argument says what for, in case it cannot be done.
 as_root() {
   local purpose=$1
