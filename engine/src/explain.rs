@@ -1,10 +1,10 @@
 //! The same nine steps, written down: what was looked at, what decided, what would have to change.
 
 use crate::decide::{Found, Question, Reason, Source, Trace, decide};
-use crate::model::Model;
+use crate::model::{Model, RolePermission};
 use crate::name::{Kind, Permission, Vocabulary};
 use crate::node::Node;
-use crate::resource::Resource;
+use crate::resource::{Parent, Resource};
 use crate::role::Gives;
 use crate::subject::{Binding, Grantee, What};
 use serde_json::{Value, json};
@@ -123,11 +123,11 @@ pub fn explain(question: &Question<'_>) -> Explanation {
     let reason = decide(question, &mut listener);
     let parts = listener.parts;
     let deciding = match reason {
-        Reason::Allowed => deciding_allow(&parts, question.permission).map(|i| (0, i)),
-        Reason::ExplicitDeny => parts
-            .len()
-            .checked_sub(1)
-            .and_then(|p| deciding_deny(&parts[p]).map(|i| (p, i))),
+        Reason::Allowed => deciding_allow(&parts[0], asked_about(question, 0)).map(|i| (0, i)),
+        Reason::ExplicitDeny => {
+            let last = parts.len() - 1;
+            deciding_deny(&parts[last], asked_about(question, last)).map(|i| (last, i))
+        }
         _ => None,
     };
     Explanation {
@@ -137,28 +137,64 @@ pub fn explain(question: &Question<'_>) -> Explanation {
     }
 }
 
-/// Unconditional before conditional, without obligations before with, then by origin; bindings were met from the
-/// resource outwards, so the first of equals is the nearest.
-fn deciding_allow(parts: &[Part], wanted: Permission) -> Option<usize> {
-    let looked = &parts.first()?.looked;
-    let allows = |l: &Looked| !l.conditional || l.conditions.iter().any(|(_, outcome)| *outcome == Ok(true));
+/// The resource of a part: the one asked about, its parent, and so on.
+fn asked_about<'a>(question: &Question<'a>, part: usize) -> Option<&'a Resource> {
+    match question.resource {
+        Found::Resource(resource) => nth_parent(resource, part),
+        Found::Nothing(_) => None,
+    }
+}
+
+fn nth_parent(resource: &Resource, n: usize) -> Option<&Resource> {
+    (0..n).try_fold(resource, |r, _| match &r.parent {
+        Parent::Resource(parent) => Some(&**parent),
+        Parent::None | Parent::Missing => None,
+    })
+}
+
+/// How far out of the chain a source is; the platform and rules about every resource of a type come last.
+fn distance(looked: &Looked, resource: Option<&Resource>) -> usize {
+    let chain = resource.map_or(&[][..], |r| &r.chain);
+    match (&looked.at, looked.origin) {
+        (_, Origin::Ownership) => 0,
+        (Some(node), _) => chain.iter().position(|n| n == node).unwrap_or(chain.len()),
+        (None, _) => chain.len(),
+    }
+}
+
+/// Unconditional before conditional, without obligations before with, then by origin, then from the resource
+/// outwards. Of rules only the highest priority counts: the others lost.
+fn deciding_allow(part: &Part, resource: Option<&Resource>) -> Option<usize> {
+    let looked = &part.looked;
+    let wanted = |l: &&Looked| l.wanted == part.permission;
+    let highest = looked.iter().filter(wanted).filter_map(|l| l.priority).max();
+    let allows = |l: &Looked| {
+        !l.deny
+            && (l.origin != Origin::Rule || l.priority == highest)
+            && (!l.conditional || l.conditions.iter().any(|(_, outcome)| *outcome == Ok(true)))
+    };
     (0..looked.len())
-        .filter(|&i| looked[i].wanted == wanted && !looked[i].deny && allows(&looked[i]))
+        .filter(|&i| wanted(&&looked[i]) && allows(&looked[i]))
         .min_by_key(|&i| {
+            let l = &looked[i];
             (
-                looked[i].conditional,
-                looked[i].obligations.is_some(),
-                looked[i].origin,
-                i,
+                l.conditional,
+                l.obligations.is_some(),
+                l.origin,
+                distance(l, resource),
+                l.id,
             )
         })
 }
 
-fn deciding_deny(part: &Part) -> Option<usize> {
+fn deciding_deny(part: &Part, resource: Option<&Resource>) -> Option<usize> {
     let looked = &part.looked;
     (0..looked.len())
         .filter(|&i| looked[i].wanted == part.permission && looked[i].deny)
-        .min_by_key(|&i| (looked[i].priority.map(|p| -i64::from(p)), i))
+        .min_by_key(|&i| {
+            let l = &looked[i];
+            (l.priority.map(|p| -i64::from(p)), distance(l, resource), l.id)
+        })
 }
 
 struct Listener<'q, 'a> {
@@ -170,6 +206,23 @@ struct Listener<'q, 'a> {
 impl Listener<'_, '_> {
     fn part(&mut self) -> &mut Part {
         self.parts.last_mut().expect("`about` comes first")
+    }
+
+    /// Where the same source was noted for the same permission.
+    fn find(&mut self, like: &Looked) -> Option<usize> {
+        let same = |l: &Looked| l.wanted == like.wanted && l.origin == like.origin && l.id == like.id;
+        self.part().looked.iter().position(same)
+    }
+
+    /// Of several ways through one role, the obligations of the one that asks for least.
+    fn least(&self, looked: &Looked, counts: impl Fn(&RolePermission) -> bool) -> Option<Value> {
+        let q = self.question;
+        q.composition
+            .ways(self.model, looked.role?, looked.wanted, q.at)
+            .filter(|way| counts(way))
+            .map(|way| way.obligations.as_deref().cloned())
+            .min_by_key(Option::is_some)
+            .flatten()
     }
 }
 
@@ -197,31 +250,34 @@ impl Trace for Listener<'_, '_> {
         let mut looked = look(source);
         looked.wanted = wanted;
         looked.conditional = gives == Gives::Conditionally;
-        if let Some(role) = looked.role {
-            let q = self.question;
-            // Of several ways through one role the one that asks for least counts.
-            looked.obligations = q
-                .composition
-                .ways(self.model, role, wanted, q.at)
-                .filter(|way| way.condition.is_none() == (gives == Gives::Always))
-                .map(|way| way.obligations.as_deref().cloned())
-                .min_by_key(Option::is_some)
-                .flatten();
+        if gives == Gives::Always {
+            looked.obligations = self.least(&looked, |way| way.condition.is_none());
         }
-        self.part().looked.push(looked);
+        // One row may reach the principal in several ways, and one permission be asked for in several steps.
+        if self.find(&looked).is_none() {
+            self.part().looked.push(looked);
+        }
     }
 
     fn condition(&mut self, wanted: Permission, source: Source<'_>, text: &str, outcome: &Result<bool, String>) {
-        let (id, origin) = {
-            let l = look(source);
-            (l.id, l.origin)
+        let mut same = look(source);
+        same.wanted = wanted;
+        let Some(i) = self.find(&same) else {
+            return;
         };
+        let first = self.part().looked[i].conditions.iter().all(|(_, o)| *o != Ok(true));
+        if *outcome == Ok(true) {
+            // A way whose condition is false lifts no obligation of one whose condition is true.
+            let comes_with = self.least(&same, |way| way.condition.as_ref().is_some_and(|c| c.source() == text));
+            let looked = &mut self.part().looked[i];
+            if first || comes_with.is_none() {
+                looked.obligations = comes_with;
+            }
+        }
         let heard = (text.to_owned(), outcome.clone());
-        let same = |l: &&mut Looked| l.wanted == wanted && l.id == id && l.origin == origin && l.conditional;
-        if let Some(l) = self.part().looked.iter_mut().find(same)
-            && !l.conditions.contains(&heard)
-        {
-            l.conditions.push(heard);
+        let conditions = &mut self.part().looked[i].conditions;
+        if !conditions.contains(&heard) {
+            conditions.push(heard);
         }
     }
 }
@@ -358,15 +414,18 @@ impl Explanation {
             .collect()
     }
 
-    /// What would have to change for the answer to be an allow; `None` where it is one.
+    /// What would have to change for the answer to be an allow; `None` where it is one. `resource` is the one asked
+    /// about.
     pub fn remedy(&self, names: &Vocabulary, resource: Option<&Resource>) -> Option<String> {
         let part = self.parts.last()?;
         let permission = names.permissions.name(part.permission.0);
         let kind = permission.rsplit_once('.').map_or(permission, |(kind, _)| kind);
         let scopes = || {
-            resource.map_or_else(String::new, |r| {
-                r.chain.iter().map(|n| names.show(n)).collect::<Vec<_>>().join(", ")
-            })
+            resource
+                .and_then(|r| nth_parent(r, self.parts.len() - 1))
+                .map_or_else(String::new, |r| {
+                    r.chain.iter().map(|n| names.show(n)).collect::<Vec<_>>().join(", ")
+                })
         };
         Some(match self.reason {
             Reason::Allowed => return None,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// The key of a row. Two keys are equal exactly if their canonical texts are: a text is a `Uuid` or an `Int`
 /// when it is the canonical form of one, whatever the type of the column that it came from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
     /// A uuid.
     Uuid(Uuid),
@@ -45,20 +45,6 @@ fn is_canonical_int(text: &str) -> bool {
         && (digits == "0" && digits.len() == text.len() || !digits.starts_with('0'))
 }
 
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match self {
-            Key::Uuid(u) => {
-                let (high, low) = u.as_u64_pair();
-                state.write_u64(high);
-                state.write_u64(low);
-            }
-            Key::Int(i) => state.write_i64(*i),
-            Key::Text(t) => t.hash(state),
-        }
-    }
-}
-
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,12 +57,27 @@ impl fmt::Display for Key {
 
 /// A resource, or a scope that contains resources. The tenant is not part of it: whoever compares nodes of
 /// possibly different tenants compares the tenants as well.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Node {
     /// What it is.
     pub kind: Kind,
     /// Which one.
     pub key: Key,
+}
+
+impl Hash for Node {
+    /// One number for the hasher where that is possible: nodes are looked up in every decision.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let kind = u128::from(self.kind.0) << 64;
+        match &self.key {
+            Key::Uuid(id) => state.write_u128(id.as_u128() ^ kind),
+            Key::Int(i) => state.write_u128(u128::from(*i as u64) ^ kind),
+            Key::Text(t) => {
+                self.kind.hash(state);
+                t.hash(state);
+            }
+        }
+    }
 }
 
 impl Node {
