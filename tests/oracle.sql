@@ -11,8 +11,8 @@ CREATE SCHEMA oracle;
 CREATE TYPE oracle.question AS (
     id         bigint,
     principal  uuid,
-    permission text,
-    resource   text,
+    permission text COLLATE "C",
+    resource   text COLLATE "C",
     tenant     uuid,
     context    jsonb,
     at         timestamptz
@@ -100,7 +100,12 @@ instant AS (SELECT DISTINCT t FROM asked),
 asker AS (SELECT DISTINCT principal, t, past FROM asked WHERE principal IS NOT NULL),
 
 -- == Step 2: the resource, and for each question the parents that must be visible too ====================
-res AS MATERIALIZED (SELECT row_number() OVER () AS rid, r.* FROM oracle.resource_row r),
+res AS MATERIALIZED (
+    SELECT row_number() OVER () AS rid, r.type COLLATE "C" AS type, r.tenant_id, r.key COLLATE "C" AS key,
+           r.organization_id, r.team_id, r.project_id, r.owner_id, r.confidentiality, r.deleted,
+           r.parent_type COLLATE "C" AS parent_type, r.parent_key COLLATE "C" AS parent_key, r.attributes
+      FROM oracle.resource_row r
+),
 sole AS (SELECT type, key, min(rid) AS rid FROM res GROUP BY type, key HAVING count(*) = 1),
 view_permission AS (
     SELECT k.type, coalesce(r.select_permission, v.permission_code, d.permission_code) AS permission
@@ -127,13 +132,13 @@ target AS (
 
 -- == The scope chain: the closure of containment within one tenant =======================================
 container AS (
-    SELECT tenant_id, type, key, 'organization' AS in_type, organization_id::text AS in_key
-      FROM res WHERE organization_id IS NOT NULL
-    UNION ALL SELECT tenant_id, type, key, 'team', team_id::text FROM res WHERE team_id IS NOT NULL
-    UNION ALL SELECT tenant_id, type, key, 'project', project_id::text FROM res WHERE project_id IS NOT NULL
-    UNION ALL SELECT tenant_id, type, key, 'tenant', tenant_id::text FROM res
-    UNION ALL SELECT c.tenant_id, c.type, c.key, p.type, p.key
-                FROM res c JOIN res p ON p.tenant_id = c.tenant_id AND p.type = c.parent_type AND p.key = c.parent_key
+    SELECT c.tenant_id, c.type, c.key, inside.type AS in_type, inside.key AS in_key
+      FROM res c
+     CROSS JOIN LATERAL (VALUES ('organization', c.organization_id::text), ('team', c.team_id::text),
+                                ('project', c.project_id::text), ('tenant', c.tenant_id::text),
+                                (c.parent_type, c.parent_key)) AS named(type, key)
+      -- What is not there contains nothing.
+      JOIN res inside ON inside.tenant_id = c.tenant_id AND inside.type = named.type AND inside.key = named.key
 ),
 chain AS (
     SELECT rid, tenant_id, type, key FROM res

@@ -141,6 +141,10 @@ fn template(server: &Arc<Server>, start: Start) -> String {
     let name = unique("template");
     let mut admin = server.admin();
     execute(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"));
+    // A cluster of a test's own goes as a whole.
+    if Arc::ptr_eq(server, &Server::shared()) {
+        drop_at_exit(&name);
+    }
     {
         let mut client = server.connect(&name, &server.user);
         execute(&mut client, "CREATE EXTENSION authz_ext");
@@ -159,9 +163,6 @@ fn template(server: &Arc<Server>, start: Start) -> String {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    if Arc::ptr_eq(server, &Server::shared()) {
-        drop_at_exit(&name);
     }
     made.insert((server.host.clone(), start), name.clone());
     name
@@ -329,7 +330,7 @@ fn describe(e: &DbError) -> String {
 #[track_caller]
 pub fn execute(client: &mut impl postgres::GenericClient, sql: &str) {
     if let Err(e) = client.batch_execute(sql) {
-        let shown: String = sql.chars().take(2_000).collect();
+        let shown: String = sql.chars().take(800).collect();
         panic!("{}\nin: {shown}", report(&e));
     }
 }

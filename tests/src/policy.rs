@@ -100,10 +100,10 @@ impl Policy {
         policy.people();
         policy.resources();
         policy.role_graph();
-        for _ in 0..policy.rng.random_range(20..=30) {
+        for _ in 0..policy.rng.random_range(60..=90) {
             policy.assignment();
         }
-        for _ in 0..policy.rng.random_range(12..=20) {
+        for _ in 0..policy.rng.random_range(30..=50) {
             policy.grant();
         }
         for _ in 0..policy.rng.random_range(5..=10) {
@@ -134,7 +134,8 @@ impl Policy {
     }
 
     fn place(&mut self) -> Place {
-        let kinds = ["tenant", "organization", "team", "project", "case", "document", "page"];
+        let kinds =
+            ["tenant", "tenant", "organization", "organization", "team", "team", "project", "case", "case", "document", "page"];
         loop {
             let kind = self.pick(&kinds);
             let found = self.places.iter().filter(|p| p.kind == kind && p.tenant.is_some()).choose(&mut self.rng);
@@ -244,7 +245,7 @@ impl Policy {
         for n in 0..self.rng.random_range(8..=12) {
             let principal = self.uuid();
             self.principals.push(principal);
-            let status = if n > 1 && self.chance(15) {
+            let status = if n > 1 && self.chance(8) {
                 self.pick(&["suspended", "locked", "disabled", "deleted"])
             } else {
                 "active"
@@ -255,7 +256,7 @@ impl Policy {
                              "locked_until": self.lock(), "status_since": self.instant(since)});
             self.row("authz.principal", row);
             // What it was before.
-            let before = self.pick(&["active", "active", "suspended"]);
+            let before = self.pick(&["active", "active", "active", "suspended"]);
             self.row(
                 "authz.principal_status_history",
                 json!({"principal_id": principal, "status": before, "valid_from": self.instant(-300 * DAY),
@@ -267,11 +268,11 @@ impl Policy {
                 self.row("authz.operator_profile", row);
             }
             if self.chance(50) {
-                let row = json!({"principal_id": principal, "locked_until": self.lock(), "mfa_enabled": self.chance(50)});
+                let row = json!({"principal_id": principal, "locked_until": self.lock(), "mfa_enabled": self.chance(60)});
                 self.row("authz.account_security", row);
             }
             for tenant in self.tenants.clone() {
-                if self.chance(65) {
+                if self.chance(85) {
                     self.membership(tenant, principal);
                 }
             }
@@ -280,8 +281,8 @@ impl Policy {
 
     fn lock(&mut self) -> Option<String> {
         match self.rng.random_range(0..100) {
-            0..4 => Some(self.instant(10 * DAY)),
-            4..15 => Some(self.instant(-10 * DAY)),
+            0..3 => Some(self.instant(10 * DAY)),
+            3..15 => Some(self.instant(-10 * DAY)),
             _ => None,
         }
     }
@@ -340,7 +341,7 @@ impl Policy {
     fn parent(&mut self, among: &[Uuid]) -> Option<Uuid> {
         match self.rng.random_range(0..100) {
             0..6 => None,
-            6..12 => Some(self.uuid()),
+            6..9 => Some(self.uuid()),
             _ => Some(self.pick(among)),
         }
     }
@@ -351,10 +352,10 @@ impl Policy {
 
     fn level(&mut self) -> Option<&'static str> {
         match self.rng.random_range(0..100) {
-            0..18 => Some("restricted"),
-            18..30 => Some("sealed"),
-            30..33 => Some("secret"),
-            33..36 => None,
+            0..16 => Some("restricted"),
+            16..26 => Some("sealed"),
+            26..28 => Some("secret"),
+            28..30 => None,
             _ => Some("normal"),
         }
     }
@@ -418,7 +419,7 @@ impl Policy {
                     );
                 }
             }
-            for _ in 0..self.rng.random_range(1..=4) {
+            for _ in 0..self.rng.random_range(3..=7) {
                 self.role_permission(role);
             }
         }
@@ -632,12 +633,12 @@ impl Policy {
                 String::new()
             }
             11 => {
-                let status = self.pick(&["active", "suspended"]);
+                let status = self.pick(&["active", "active", "suspended"]);
                 let principal = self.pick(&self.principals.clone());
                 format!("UPDATE authz.principal SET status = '{status}' WHERE principal_id = '{principal}'")
             }
             12 | 13 => {
-                let status = self.pick(&["active", "suspended"]);
+                let status = self.pick(&["active", "active", "suspended"]);
                 let (tenant, principal) = self.pick(&self.members.clone());
                 format!(
                     "UPDATE authz.tenant_membership SET status = '{status}'
@@ -706,14 +707,42 @@ impl Policy {
         shown
     }
 
+    /// A permission, somebody who may have something to do with it, and where: read off a random binding.
+    fn hint(&mut self) -> Option<(String, Option<Uuid>, Option<Uuid>)> {
+        let binds = |row: &&(&'static str, Value)| {
+            let table = row.0;
+            table.ends_with("_assignment") || table.ends_with("_grant") || table.ends_with("_rule")
+        };
+        let (_, row) = self.rows.iter().filter(binds).choose(&mut self.rng)?.clone();
+        let uuid = |column: &str| row[column].as_str().and_then(|text| text.parse::<Uuid>().ok());
+        let permission = match row["role_code"].as_str() {
+            Some(role) => {
+                let given = |r: &&(&'static str, Value)| r.0 == "authz.role_permission" && r.1["role_code"] == role;
+                self.rows.iter().filter(given).choose(&mut self.rng)?.1["permission_code"].clone()
+            }
+            None => row["permission_code"].clone(),
+        };
+        let permission = match permission.as_str() {
+            Some(permission) => permission.to_owned(),
+            None => self.permission(),
+        };
+        Some((permission, uuid("principal_id").or(uuid("grantee_id").filter(|id| self.principals.contains(id))), uuid("tenant_id")))
+    }
+
     /// A question; mostly about things that exist and have something to do with each other.
     pub fn question(&mut self) -> Question {
-        let permission = self.permission();
+        let (permission, principal, tenant) = match self.hint() {
+            Some(hint) if self.chance(65) => hint,
+            _ => (self.permission(), None, None),
+        };
         let kind = permission.split('.').next().expect("type.action").to_owned();
-        let candidates: Vec<Place> = self.places.iter().filter(|p| p.kind == kind).cloned().collect();
-        let place = self.pick(&candidates);
-        let principal = match place.tenant {
-            Some(tenant) if self.chance(75) => self.member_of(tenant),
+        let of_kind = |p: &&Place| p.kind == kind;
+        let near: Vec<Place> = self.places.iter().filter(of_kind).filter(|p| p.tenant == tenant).cloned().collect();
+        let any: Vec<Place> = self.places.iter().filter(of_kind).cloned().collect();
+        let place = if near.is_empty() { self.pick(&any) } else { self.pick(&near) };
+        let principal = match (principal, place.tenant) {
+            (Some(principal), _) => principal,
+            (None, Some(tenant)) if self.chance(75) => self.member_of(tenant),
             _ if self.chance(3) => self.uuid(),
             _ => self.pick(&self.principals.clone()),
         };
@@ -745,9 +774,9 @@ impl Policy {
         };
         let at = match self.rng.random_range(0..100) {
             0..78 => None,
-            78..84 => Some(-2 * DAY),
-            84..92 => Some(-40 * DAY),
-            92..98 => Some(-110 * DAY),
+            78..85 => Some(-2 * DAY),
+            85..93 => Some(-40 * DAY),
+            93..99 => Some(-110 * DAY),
             _ => Some(-400 * DAY),
         };
         let at = at.map(|minutes| self.instant(minutes));

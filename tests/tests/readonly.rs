@@ -1,0 +1,154 @@
+//! Checks write nothing and need nothing: read-only transactions, no transaction id, no privilege on the authority
+//! tables, hot standbys.
+
+use std::time::{Duration, Instant};
+
+use authz_tests::cluster::Cluster;
+use authz_tests::make::{self, can, id, reason};
+use authz_tests::{Db, Server, Start, execute, refused, value};
+use postgres::Client;
+
+/// Alice may view the case `affair`, as may Bob under a condition that reads its row; neither may edit it.
+fn fill(c: &mut Client) -> uuid::Uuid {
+    let acme = make::tenant(c, "acme");
+    make::role(c, "viewer", &["case.view", "tenant.view"]);
+    make::role(c, "guest", &[]);
+    make::allow(c, "guest", "case.view", Some("resource.title == 'affair'"));
+    make::member(c, acme, "alice");
+    make::member(c, acme, "bob");
+    make::case(c, acme, "affair");
+    make::assign(c, acme, id("bob"), "guest", "tenant", acme);
+    make::assign(c, acme, id("alice"), "viewer", "tenant", acme)
+}
+
+/// Every form of the question, with the answers that `fill` leads to.
+#[track_caller]
+fn ask_everything(c: &mut Client) {
+    assert!(can(c, id("alice"), "case.view", id("affair")));
+    assert!(can(c, id("alice"), "tenant.view", id("acme")));
+    assert!(can(c, id("bob"), "case.view", id("affair")));
+    assert!(!can(c, id("alice"), "case.edit", id("affair")));
+    assert_eq!(reason(c, id("bob"), "case.edit", id("affair")).as_deref(), Some("no_grant"));
+    let many: Vec<bool> = c
+        .query(
+            "SELECT allowed FROM authz_can_many($1::uuid, 'case.view', ARRAY[$2, $1]::uuid[]) WITH ORDINALITY AS m(resource, allowed, n) ORDER BY n",
+            &[&id("alice"), &id("affair")],
+        )
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(many, [true, false]);
+    assert!(value::<i64>(c, "SELECT count(*) FROM authz_permissions($1::uuid, $2::uuid, 'case')", &[&id("alice"), &id("affair")]) > 0);
+}
+
+#[test]
+fn checks_assign_no_transaction_id() {
+    let db = Db::new();
+    fill(&mut db.connect());
+    for mode in ["READ ONLY", "READ WRITE", "ISOLATION LEVEL SERIALIZABLE READ ONLY"] {
+        // The first call of a connection loads everything, the second has it all.
+        let mut c = db.connect();
+        for round in ["cold", "warm"] {
+            execute(&mut c, &format!("BEGIN {mode}"));
+            ask_everything(&mut c);
+            let assigned: bool = value(&mut c, "SELECT pg_current_xact_id_if_assigned() IS NOT NULL", &[]);
+            assert!(!assigned, "{mode}, {round}: a transaction id was assigned");
+            execute(&mut c, "COMMIT");
+        }
+    }
+}
+
+#[test]
+fn a_caller_needs_no_privilege_on_the_authority() {
+    let db = Db::new();
+    let mut owner = db.connect();
+    let assignment = fill(&mut owner);
+    let role = db.caller();
+    for (what, sql) in [
+        ("schema authz", "SELECT has_schema_privilege($1, 'authz', 'USAGE')"),
+        (
+            "a table of schema authz",
+            "SELECT bool_or(has_table_privilege($1, c.oid, 'SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER'))
+               FROM pg_class c WHERE relnamespace = 'authz'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')",
+        ),
+        ("the resource's table", "SELECT has_table_privilege($1, 'public.case_record', 'SELECT')"),
+    ] {
+        assert!(!value::<bool>(&mut owner, sql, &[&role]), "{role} has a privilege on {what}");
+    }
+    let mut c = db.connect_as(&role);
+    refused(&mut c, "SELECT * FROM authz.principal", "42501", &[]);
+    ask_everything(&mut c);
+    make::revoke(&mut owner, assignment);
+    assert!(!can(&mut c, id("alice"), "case.view", id("affair")));
+    refused(&mut c, "SELECT * FROM authz.principal", "42501", &[]);
+    // Nor does asking lend any.
+    assert_eq!(value::<String>(&mut c, "SELECT current_user::text", &[]), role);
+}
+
+#[test]
+fn public_has_nothing() {
+    let db = Db::new();
+    let mut c = db.connect();
+    let open: Vec<String> = c
+        .query(
+            "SELECT 'schema ' || nspname FROM pg_namespace, aclexplode(nspacl) AS a WHERE nspname = 'authz' AND a.grantee = 0
+             UNION ALL
+             SELECT relkind || ' ' || c.oid::regclass FROM pg_class c, aclexplode(coalesce(relacl, acldefault('r', relowner))) AS a
+              WHERE relnamespace = 'authz'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S') AND a.grantee = 0
+             UNION ALL
+             SELECT 'function ' || p.oid::regprocedure FROM pg_proc p, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS a
+              WHERE pronamespace = 'authz'::regnamespace AND a.grantee = 0",
+            &[],
+        )
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert!(open.is_empty(), "open to PUBLIC: {open:#?}");
+}
+
+#[test]
+fn a_hot_standby_answers_and_hears_of_revocations() {
+    let primary = Cluster::start(&["wal_level = replica", "max_wal_senders = 4"]);
+    let db = Db::on(&primary.server, Start::Fixture);
+    let mut on_primary = db.connect();
+    let assignment = fill(&mut on_primary);
+    let role = db.caller();
+    let standby = primary.standby();
+    let connect = |user: &str| -> Client { Server::connect(&standby.server, &db.name, user) };
+    let mut plain = connect("postgres");
+    let mut unprivileged = connect(&role);
+    let mut open = connect("postgres");
+    assert!(value::<bool>(&mut plain, "SELECT pg_is_in_recovery()", &[]));
+
+    let caught_up = |on_primary: &mut Client| {
+        let sent: String = value(on_primary, "SELECT pg_current_wal_flush_lsn()::text", &[]);
+        let mut watcher = connect("postgres");
+        let begin = Instant::now();
+        while !value::<bool>(&mut watcher, "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", &[&sent]) {
+            assert!(begin.elapsed() < Duration::from_secs(30), "the standby does not follow");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    caught_up(&mut on_primary);
+    ask_everything(&mut plain);
+    ask_everything(&mut unprivileged);
+    execute(&mut open, "BEGIN ISOLATION LEVEL REPEATABLE READ");
+    assert!(can(&mut open, id("alice"), "case.view", id("affair")));
+
+    make::revoke(&mut on_primary, assignment);
+    caught_up(&mut on_primary);
+    assert!(!can(&mut open, id("alice"), "case.view", id("affair")), "in an open transaction");
+    assert!(!can(&mut plain, id("alice"), "case.view", id("affair")));
+    assert!(!can(&mut unprivileged, id("alice"), "case.view", id("affair")));
+    execute(&mut open, "COMMIT");
+    assert!(!can(&mut open, id("alice"), "case.view", id("affair")));
+    // The rest of the cache is in order.
+    assert!(can(&mut plain, id("bob"), "case.view", id("affair")));
+
+    make::assign(&mut on_primary, id("acme"), id("alice"), "viewer", "tenant", id("acme"));
+    caught_up(&mut on_primary);
+    ask_everything(&mut plain);
+    ask_everything(&mut unprivileged);
+}
