@@ -1,0 +1,34 @@
+-- Who may call what. Tables and internals: nobody but the owner, until granted. Checks: everybody, because policies run
+-- with the querying role's privileges and the answer is all that a check gives away. Explanations tell who granted what
+-- to whom, so they are granted one by one.
+REVOKE ALL ON FUNCTION
+    authz_explain(uuid, text, uuid, uuid, jsonb, timestamptz),
+    authz_explain(uuid, text, bigint, uuid, jsonb, timestamptz),
+    authz_explain(uuid, text, text, uuid, jsonb, timestamptz),
+    authz_explain_text(uuid, text, uuid, uuid, jsonb, timestamptz),
+    authz_explain_text(uuid, text, bigint, uuid, jsonb, timestamptz),
+    authz_explain_text(uuid, text, text, uuid, jsonb, timestamptz)
+    FROM PUBLIC;
+
+DO $$
+DECLARE
+    f record;
+BEGIN
+    FOR f IN
+        SELECT p.oid::pg_catalog.regprocedure AS signature, c.about
+        FROM pg_catalog.pg_proc AS p
+        JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'
+        JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'authz_ext'
+        JOIN (VALUES
+            ('authz_can', 'May the principal (without one: the session''s) use the permission on the resource, now? Never NULL.'),
+            ('authz_can_many', 'authz_can for each of several resources, in the order given.'),
+            ('authz_explain', 'The decision with its reason, every step, what was looked at, the deciding binding and who made it, and what would have to change.'),
+            ('authz_explain_text', 'authz_explain as indented text, like EXPLAIN.'),
+            ('authz_permissions', 'Everything that the principal may do to the resource, with the obligations that come with it.'),
+            ('authz_stats', 'What this backend''s cache of compiled policy has done since the backend began.')
+        ) AS c (name, about) ON c.name = p.proname
+    LOOP
+        EXECUTE pg_catalog.format('COMMENT ON FUNCTION %s IS %L', f.signature, f.about);
+    END LOOP;
+END
+$$;

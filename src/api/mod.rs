@@ -1,0 +1,14 @@
+//! The SQL surface: thin functions that take arguments apart, call, and convert the answer. One file a family.
+
+mod can;
+mod explain;
+mod permissions;
+mod stats;
+mod triggers;
+
+use uuid::Uuid;
+
+/// pgrx's uuid as the engine's.
+fn id(uuid: pgrx::Uuid) -> Uuid {
+    Uuid::from_bytes(*uuid.as_bytes())
+}

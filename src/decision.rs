@@ -1,0 +1,263 @@
+//! From a question in SQL to the engine's answer.
+
+use crate::cache::{self, Policy};
+use crate::error;
+use crate::pg::{clock, invalidation};
+use crate::resource::{self, Given, Located};
+use crate::store::When;
+use authz_engine::condition::Attributes;
+use authz_engine::decide::Silent;
+use authz_engine::name::{Kind, Permission};
+use authz_engine::subject::BindingIndex;
+use authz_engine::{Explanation, Found, Instant, Question, Reason, Resource, Subject, decide, explain};
+use serde_json::Value;
+use std::rc::Rc;
+use uuid::Uuid;
+
+/// A question as it comes from SQL.
+pub struct Ask<'a> {
+    /// Who.
+    pub principal: Uuid,
+    /// To what.
+    pub resource: Given<'a>,
+    /// In which tenant, where the key does not say.
+    pub tenant: Option<Uuid>,
+    /// What the caller says of the request.
+    pub context: Option<&'a Value>,
+}
+
+/// A principal with the policy, at the statement's instant: what several questions in a row share.
+pub struct Asker {
+    at: Instant,
+    policy: Policy,
+    subject: Option<Rc<Subject>>,
+}
+
+impl Asker {
+    /// Receives what others have committed and looks the principal up.
+    pub fn now(principal: Uuid) -> Asker {
+        invalidation::receive();
+        let at = clock::statement_start();
+        let policy = cache::policy(at);
+        let subject = cache::subject(principal, at, &policy);
+        Asker { at, policy, subject }
+    }
+
+    /// A permission by its code; one that is not defined is an error.
+    pub fn permission(&self, code: &str) -> Permission {
+        permission(&self.policy, code)
+    }
+
+    /// The policy.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Is the principal known and active? Where it is not, nothing else needs to be looked up.
+    fn is_active(&self) -> bool {
+        self.subject.as_ref().is_some_and(|s| s.is_active(self.at))
+    }
+
+    /// Finds the resource that a permission is about.
+    pub fn find(&self, kind: Kind, ask: &Ask<'_>) -> Result<Located, String> {
+        if self.is_active() {
+            resource::find(&self.policy, kind, ask.resource, ask.tenant)
+        } else {
+            Err(NOT_LOOKED_FOR.to_owned())
+        }
+    }
+
+    /// Finds the resource and decides.
+    pub fn check(&self, permission: Permission, ask: &Ask<'_>) -> Reason {
+        let found = self.find(kind_of(&self.policy, permission), ask);
+        self.decide(permission, &found, ask)
+    }
+
+    /// Decides one permission on a resource that was found (or not).
+    fn decide(&self, permission: Permission, found: &Result<Located, String>, ask: &Ask<'_>) -> Reason {
+        let elsewhere = match (found, &self.subject) {
+            (Ok(resource), Some(subject)) => self.elsewhere(subject, resource),
+            _ => [None, None],
+        };
+        let facts = Facts {
+            policy: &self.policy,
+            subject: self.subject.as_deref(),
+            context: ask.context,
+        };
+        decide(&self.question(permission, found, &elsewhere, &facts), &mut Silent)
+    }
+
+    /// The same with everything that led to the answer.
+    pub fn explain(&self, permission: Permission, found: &Result<Located, String>, ask: &Ask<'_>) -> Explanation {
+        let elsewhere = match (found, &self.subject) {
+            (Ok(resource), Some(subject)) => self.elsewhere(subject, resource),
+            _ => [None, None],
+        };
+        let facts = Facts {
+            policy: &self.policy,
+            subject: self.subject.as_deref(),
+            context: ask.context,
+        };
+        explain(&self.question(permission, found, &elsewhere, &facts))
+    }
+
+    fn elsewhere(&self, subject: &Subject, resource: &Resource) -> [Option<Rc<BindingIndex>>; 2] {
+        [
+            resource.tenant.and_then(|tenant| cache::tenant_rules(tenant, self.at)),
+            cache::large_grants(subject, &resource.chain, self.at, &self.policy),
+        ]
+    }
+
+    fn question<'q>(
+        &'q self,
+        permission: Permission,
+        found: &'q Result<Located, String>,
+        elsewhere: &'q [Option<Rc<BindingIndex>>; 2],
+        facts: &'q Facts<'q>,
+    ) -> Question<'q> {
+        Question {
+            model: &self.policy.loaded.model,
+            composition: &self.policy.composition,
+            subject: self.subject.as_deref(),
+            elsewhere: [elsewhere[0].as_deref(), elsewhere[1].as_deref()],
+            permission,
+            resource: match found {
+                Ok(resource) => Found::Resource(resource),
+                Err(why) => Found::Nothing(why),
+            },
+            mfa_used: facts.context.is_some_and(|c| c["mfa"] == Value::Bool(true)),
+            attributes: facts,
+            at: self.at,
+        }
+    }
+}
+
+const NOT_LOOKED_FOR: &str = "not looked for: the principal may do nothing";
+
+/// May the principal do it? The answer and the reason are the engine's.
+pub fn check(permission: &str, ask: &Ask<'_>) -> Reason {
+    let asker = Asker::now(ask.principal);
+    asker.check(asker.permission(permission), ask)
+}
+
+/// An explanation and what its reader needs beside it.
+pub struct Explained {
+    /// The decision with all its steps.
+    pub explanation: Explanation,
+    /// Names and definitions.
+    pub policy: Policy,
+    /// The resource, if it was found.
+    pub resource: Option<Resource>,
+    /// The instant that was asked about.
+    pub at: Instant,
+    /// Was it in the past, so that history was read?
+    pub past: bool,
+}
+
+/// Explains the decision now (`at` is `None`) or at another instant. `principal` and `resource` may be unknown.
+pub fn explain_at(
+    principal: Option<Uuid>,
+    code: &str,
+    resource: Option<Given<'_>>,
+    tenant: Option<Uuid>,
+    context: Option<&Value>,
+    at: Option<Instant>,
+) -> Explained {
+    invalidation::receive();
+    let now = clock::statement_start();
+    let at = at.unwrap_or(now);
+    let (policy, subject) = if at == now {
+        let policy = cache::policy(at);
+        let subject = principal.and_then(|id| cache::subject(id, at, &policy));
+        (policy, subject)
+    } else {
+        let policy = cache::policy_once(at);
+        let subject = principal.and_then(|id| cache::subject_once(id, when(at, now), &policy));
+        (policy, subject)
+    };
+    let permission = permission(&policy, code);
+    let found = match resource {
+        Some(given) => resource::find(&policy, kind_of(&policy, permission), given, tenant),
+        None => Err("the resource is NULL".to_owned()),
+    };
+    let tenant_of = found.as_ref().ok().and_then(|r| r.tenant);
+    let rules = match tenant_of {
+        Some(tenant) if at == now => cache::tenant_rules(tenant, at),
+        Some(tenant) => cache::tenant_rules_once(tenant, when(at, now)),
+        None => None,
+    };
+    let large = match (&found, &subject) {
+        (Ok(resource), Some(subject)) => cache::large_grants(subject, &resource.chain, at, &policy),
+        _ => None,
+    };
+    let asker = Asker { at, policy, subject };
+    let ask_context = Facts {
+        policy: &asker.policy,
+        subject: asker.subject.as_deref(),
+        context,
+    };
+    let explanation = explain(&asker.question(permission, &found, &[rules, large], &ask_context));
+    Explained {
+        explanation,
+        resource: found.ok().map(|r| Resource::clone(&r)),
+        policy: asker.policy.clone(),
+        at,
+        past: at < now,
+    }
+}
+
+const fn when(at: Instant, now: Instant) -> When {
+    if at < now { When::At(at) } else { When::Now(at) }
+}
+
+fn permission(policy: &Policy, code: &str) -> Permission {
+    let model = &policy.loaded.model;
+    model.permission(code).unwrap_or_else(|| {
+        let codes = model
+            .permissions()
+            .map(|p| model.names.permissions.name(p.permission.0));
+        error::unknown_permission(code, nearest(code, codes))
+    })
+}
+
+/// The name most like `wanted`, if one is like it at all.
+pub fn nearest<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    names
+        .map(|name| (strsim::jaro_winkler(wanted, name), name))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .map(|(_, name)| name)
+}
+
+fn kind_of(policy: &Policy, permission: Permission) -> Kind {
+    // A permission is known only by its definition, which names its type.
+    policy
+        .loaded
+        .model
+        .definition(permission)
+        .map_or(Kind::PLATFORM, |d| d.kind)
+}
+
+/// What conditions see.
+struct Facts<'a> {
+    policy: &'a Policy,
+    subject: Option<&'a Subject>,
+    context: Option<&'a Value>,
+}
+
+impl Attributes for Facts<'_> {
+    fn principal(&self) -> Value {
+        self.subject.map_or(Value::Null, |s| (*s.attributes).clone())
+    }
+
+    fn resource(&self, resource: &Resource) -> Value {
+        clock::check_stack_depth();
+        resource::attributes(self.policy, resource)
+    }
+
+    fn context(&self) -> Value {
+        self.context
+            .cloned()
+            .unwrap_or_else(|| Value::Object(serde_json::Map::new()))
+    }
+}

@@ -1,0 +1,93 @@
+//! Errors, one constructor a kind. Each has an SQLSTATE, a detail and a hint, and none tells of rows that the
+//! caller may not see.
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgSqlErrorCode};
+
+fn raise(code: PgSqlErrorCode, message: String, detail: String, hint: String) -> ! {
+    ErrorReport::new(code, message, "authz_ext")
+        .set_detail(detail)
+        .set_hint(hint)
+        .report(PgLogLevel::ERROR);
+    unreachable!("an error report of level ERROR does not return")
+}
+
+/// 42704: a permission code that is not defined is a bug in the caller, so it is said, with the nearest code.
+pub fn unknown_permission(code: &str, nearest: Option<&str>) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+        format!("permission \"{code}\" does not exist"),
+        "It is not in authz.permission_definition.".to_owned(),
+        match nearest {
+            Some(nearest) => format!("Perhaps you mean \"{nearest}\"."),
+            None => "Define it there first.".to_owned(),
+        },
+    )
+}
+
+/// 42704: a resource type that is neither built in nor registered.
+pub fn unknown_resource_type(name: &str, nearest: Option<&str>) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+        format!("resource type \"{name}\" does not exist"),
+        "It is neither built in nor in authz.resource_type.".to_owned(),
+        match nearest {
+            Some(nearest) => format!("Perhaps you mean \"{nearest}\"."),
+            None => "Register it there first.".to_owned(),
+        },
+    )
+}
+
+/// 22023: a condition that cannot be stored.
+pub fn malformed_condition(message: &str, position: Option<(usize, usize)>) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        "the condition is not a valid CEL expression".to_owned(),
+        match position {
+            Some((line, column)) => format!("Line {line}, column {column}: {message}"),
+            None => format!("It cannot be used: {message}"),
+        },
+        "Conditions are CEL expressions over principal, resource, context and now, such as: context.mfa == true"
+            .to_owned(),
+    )
+}
+
+/// A resource type that cannot be registered, with the SQLSTATE of what is wrong.
+pub fn bad_resource_type(code: PgSqlErrorCode, name: &str, why: String, hint: &str) -> ! {
+    raise(
+        code,
+        format!("resource type \"{name}\" cannot be registered"),
+        why,
+        hint.to_owned(),
+    )
+}
+
+/// 55000: the extension's tables are not there.
+pub fn not_installed(what: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "authz_ext is not installed in this database, or its installation does not fit its library".to_owned(),
+        format!("{what} is missing."),
+        "Run CREATE EXTENSION authz_ext, or ALTER EXTENSION authz_ext UPDATE.".to_owned(),
+    )
+}
+
+/// 54001: parents of parents without end. An error, not a deny: a limit must not answer.
+pub fn parents_too_deep(limit: usize) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX,
+        "the resource's parents are nested too deeply".to_owned(),
+        format!("After {limit} parents there was still another one."),
+        "Look for a cycle among the parents of this resource.".to_owned(),
+    )
+}
+
+/// 55000: a trigger function that was attached by hand to something that it does not know.
+pub fn misplaced_trigger(why: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "this trigger function belongs to the tables of authz_ext".to_owned(),
+        why.to_owned(),
+        "Remove the trigger.".to_owned(),
+    )
+}

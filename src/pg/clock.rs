@@ -1,0 +1,15 @@
+//! The instant that decisions are made at, and stack depth.
+
+use pgrx::pg_sys;
+
+/// When the current statement began. Parallel workers have the leader's.
+pub fn statement_start() -> authz_engine::Instant {
+    // SAFETY: reads a variable of the backend, which every transaction has set.
+    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+}
+
+/// Raises 54001 where the stack is nearly used up: code that recurses over users' input asks first.
+pub fn check_stack_depth() {
+    // SAFETY: takes no argument and has no effect but the error.
+    unsafe { pg_sys::check_stack_depth() }
+}

@@ -1,0 +1,9 @@
+//! The boundary to PostgreSQL: all `unsafe` code of the extension is in here, in small wrappers whose safe
+//! surface cannot be misused.
+
+pub mod authority;
+pub mod clock;
+pub mod invalidation;
+pub mod relation;
+pub mod trigger;
+pub mod user_table;

@@ -1,0 +1,370 @@
+//! Opening relations, scanning them, taking rows apart.
+
+use authz_engine::{Instant, Interval};
+use pgrx::{FromDatum, JsonB, pg_sys};
+use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
+use uuid::Uuid;
+
+/// A relation opened with `AccessShareLock`. The lock is kept until the end of the transaction, as for every
+/// table that a query reads.
+pub struct Relation {
+    raw: pg_sys::Relation,
+}
+
+impl Relation {
+    /// Opens it; `None` if there is no such relation (any more).
+    pub fn open(oid: pg_sys::Oid) -> Option<Relation> {
+        // SAFETY: locks first and looks then, so that a concurrent DROP cannot slip in between; NULL = gone.
+        let raw = unsafe { pg_sys::try_table_open(oid, pg_sys::AccessShareLock as i32) };
+        (!raw.is_null()).then_some(Relation { raw })
+    }
+
+    /// Its OID.
+    pub fn oid(&self) -> pg_sys::Oid {
+        // SAFETY: open.
+        unsafe { (*self.raw).rd_id }
+    }
+
+    /// PostgreSQL's pointer, valid while `self` is.
+    pub(super) fn raw(&self) -> pg_sys::Relation {
+        self.raw
+    }
+
+    /// The attribute number of a column.
+    pub fn column(&self, name: &str) -> Option<i16> {
+        let name = CString::new(name).ok()?;
+        // SAFETY: a syscache look-up by a NUL-terminated name.
+        match unsafe { pg_sys::get_attnum(self.oid(), name.as_ptr()) } {
+            0 => None,
+            attno => Some(attno),
+        }
+    }
+
+    /// Scans under `snapshot`.
+    pub fn scan(
+        &self,
+        snapshot: &Snapshot,
+        index: Option<pg_sys::Oid>,
+        keys: &[ScanKey],
+        each: impl FnMut(&Tuple<'_>) -> bool,
+    ) {
+        // SAFETY: registered for as long as `snapshot` lives.
+        unsafe { self.scan_raw(snapshot.0, index, keys, each) }
+    }
+
+    /// Scans under the snapshot of the running statement.
+    pub fn scan_active(&self, index: Option<pg_sys::Oid>, keys: &[ScanKey], each: impl FnMut(&Tuple<'_>) -> bool) {
+        // SAFETY: a function called by the executor has an active snapshot, which outlives the call.
+        unsafe { self.scan_raw(pg_sys::GetActiveSnapshot(), index, keys, each) }
+    }
+
+    /// # Safety
+    /// `snapshot` is valid until this returns.
+    unsafe fn scan_raw(
+        &self,
+        snapshot: pg_sys::Snapshot,
+        index: Option<pg_sys::Oid>,
+        keys: &[ScanKey],
+        mut each: impl FnMut(&Tuple<'_>) -> bool,
+    ) {
+        let mut raw_keys = [pg_sys::ScanKeyData::default(); 4];
+        assert!(keys.len() <= raw_keys.len(), "at most four keys a scan");
+        // SAFETY: keys name operators of the columns' own types; index, keys and relation outlive the scan, and the
+        // scan is ended by its guard, or by the resource owner when an error unwinds past us.
+        unsafe {
+            for (key, raw) in keys.iter().zip(&mut raw_keys) {
+                key.fill(raw);
+            }
+            let desc = (*self.raw).rd_att;
+            let scan = Scan(pg_sys::systable_beginscan(
+                self.raw,
+                index.unwrap_or(pg_sys::InvalidOid),
+                index.is_some(),
+                snapshot,
+                keys.len() as i32,
+                raw_keys.as_mut_ptr(),
+            ));
+            loop {
+                let tuple = pg_sys::systable_getnext(scan.0);
+                if tuple.is_null() || !each(&Tuple::new(tuple, desc)) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Relation {
+    fn drop(&mut self) {
+        // While an error unwinds, PostgreSQL's own clean-up closes the relation; calling into it now could raise a
+        // second error, which would abort the process.
+        if !std::thread::panicking() {
+            // SAFETY: opened by us, closed once.
+            unsafe { pg_sys::table_close(self.raw, pg_sys::NoLock as i32) }
+        }
+    }
+}
+
+/// A snapshot newer than every invalidation message received so far, whatever the isolation level.
+///
+/// It is the one that PostgreSQL reads its catalogs by, which is taken anew for every table that is none. Unlike
+/// `GetLatestSnapshot` it works in parallel workers. One is used for all that belongs together: two would let a
+/// commit in between show one half of itself.
+pub struct Snapshot(pg_sys::Snapshot);
+
+impl Snapshot {
+    /// Takes one.
+    pub fn fresh() -> Snapshot {
+        // SAFETY: registering copies the static snapshot and ties the copy to the current resource owner.
+        Snapshot(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(pg_sys::InvalidOid)) })
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: registered by us, unregistered once.
+            unsafe { pg_sys::UnregisterSnapshot(self.0) }
+        }
+    }
+}
+
+struct Scan(pg_sys::SysScanDesc);
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: begun by us, ended once.
+            unsafe { pg_sys::systable_endscan(self.0) }
+        }
+    }
+}
+
+/// `column operator value` in a scan.
+#[derive(Clone, Copy)]
+pub struct ScanKey {
+    attno: i16,
+    strategy: u32,
+    procedure: pg_sys::Oid,
+    collation: pg_sys::Oid,
+    /// `None` = IS NULL.
+    value: Option<pg_sys::Datum>,
+}
+
+impl ScanKey {
+    const fn equal(attno: i16, procedure: u32, value: pg_sys::Datum) -> ScanKey {
+        ScanKey {
+            attno,
+            strategy: pg_sys::BTEqualStrategyNumber,
+            procedure: pg_sys::Oid::from_u32(procedure),
+            collation: pg_sys::C_COLLATION_OID,
+            value: Some(value),
+        }
+    }
+
+    /// `column = id`. The id must outlive the scan.
+    pub fn uuid(attno: i16, id: &Uuid) -> ScanKey {
+        ScanKey::equal(attno, pg_sys::F_UUID_EQ, pg_sys::Datum::from(id.as_bytes().as_ptr()))
+    }
+
+    /// `column = number`, for a column of that width.
+    pub fn int2(attno: i16, number: i16) -> ScanKey {
+        ScanKey::equal(attno, pg_sys::F_INT2EQ, pg_sys::Datum::from(number))
+    }
+
+    /// `column = number`, for a column of that width.
+    pub fn int4(attno: i16, number: i32) -> ScanKey {
+        ScanKey::equal(attno, pg_sys::F_INT4EQ, pg_sys::Datum::from(number))
+    }
+
+    /// `column = number`, for a column of that width.
+    pub fn int8(attno: i16, number: i64) -> ScanKey {
+        ScanKey::equal(attno, pg_sys::F_INT8EQ, pg_sys::Datum::from(number))
+    }
+
+    /// `column = text`, for a column with collation "C".
+    pub fn text(attno: i16, text: &str) -> ScanKey {
+        // SAFETY: copies the bytes into a text in the current memory context, which outlives the scan.
+        let datum = unsafe { pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as i32) };
+        ScanKey::equal(attno, pg_sys::F_TEXTEQ, pg_sys::Datum::from(datum))
+    }
+
+    /// `column > instant`.
+    pub fn after(attno: i16, at: Instant) -> ScanKey {
+        ScanKey {
+            strategy: pg_sys::BTGreaterStrategyNumber,
+            ..ScanKey::equal(attno, pg_sys::F_TIMESTAMPTZ_GT, pg_sys::Datum::from(at))
+        }
+    }
+
+    /// `column > id`. The id must outlive the scan.
+    pub fn uuid_above(attno: i16, id: &Uuid) -> ScanKey {
+        ScanKey {
+            strategy: pg_sys::BTGreaterStrategyNumber,
+            ..ScanKey::equal(attno, pg_sys::F_UUID_GT, pg_sys::Datum::from(id.as_bytes().as_ptr()))
+        }
+    }
+
+    /// `column = oid`.
+    pub fn oid(attno: i16, oid: pg_sys::Oid) -> ScanKey {
+        ScanKey::equal(attno, pg_sys::F_OIDEQ, pg_sys::Datum::from(oid))
+    }
+
+    /// `column IS NULL`.
+    pub fn null(attno: i16) -> ScanKey {
+        ScanKey {
+            value: None,
+            ..ScanKey::equal(attno, 0, pg_sys::Datum::from(0usize))
+        }
+    }
+
+    /// The same under another collation.
+    pub fn collated(self, collation: pg_sys::Oid) -> ScanKey {
+        ScanKey { collation, ..self }
+    }
+
+    /// # Safety
+    /// The column's type must be the operator's.
+    unsafe fn fill(&self, raw: &mut pg_sys::ScanKeyData) {
+        let (flags, strategy) = match self.value {
+            Some(_) => (0, self.strategy),
+            None => ((pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL) as i32, 0),
+        };
+        // SAFETY: `raw` is ours; the procedure is a built-in one, or none for IS NULL.
+        unsafe {
+            pg_sys::ScanKeyEntryInitialize(
+                raw,
+                flags,
+                self.attno,
+                strategy as pg_sys::StrategyNumber,
+                pg_sys::InvalidOid,
+                self.collation,
+                self.procedure,
+                self.value.unwrap_or(pg_sys::Datum::from(0usize)),
+            );
+        }
+    }
+}
+
+/// A row, valid until the scan moves on.
+pub struct Tuple<'a> {
+    tuple: pg_sys::HeapTuple,
+    desc: pg_sys::TupleDesc,
+    _scan: PhantomData<&'a ()>,
+}
+
+impl Tuple<'_> {
+    /// # Safety
+    /// `tuple` is a valid tuple of the row type `desc`, for as long as the result lives.
+    pub(super) const unsafe fn new(tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> Self {
+        Tuple {
+            tuple,
+            desc,
+            _scan: PhantomData,
+        }
+    }
+
+    fn datum(&self, attno: i16) -> Option<pg_sys::Datum> {
+        let mut null = false;
+        // SAFETY: valid by construction; `attno` is a column of the relation.
+        let datum = unsafe { pg_sys::heap_getattr(self.tuple, i32::from(attno), self.desc, &mut null) };
+        (!null).then_some(datum)
+    }
+
+    /// A uuid column.
+    pub fn uuid(&self, attno: i16) -> Option<Uuid> {
+        // SAFETY: a uuid is 16 bytes, never compressed, at any alignment.
+        self.datum(attno)
+            .map(|d| unsafe { Uuid::from_bytes(*d.cast_mut_ptr::<[u8; 16]>()) })
+    }
+
+    /// A text or varchar column.
+    pub fn text(&self, attno: i16) -> Option<String> {
+        // SAFETY: the column is of a text type; the value is copied.
+        self.datum(attno).and_then(|d| unsafe { String::from_datum(d, false) })
+    }
+
+    /// A `name` column.
+    pub fn name(&self, attno: i16) -> Option<String> {
+        // SAFETY: a name is a NUL-padded array of fixed length.
+        self.datum(attno).map(|d| {
+            unsafe { CStr::from_ptr(d.cast_mut_ptr()) }
+                .to_string_lossy()
+                .into_owned()
+        })
+    }
+
+    /// A boolean column.
+    pub fn bool(&self, attno: i16) -> Option<bool> {
+        self.datum(attno).map(|d| d.value() != 0)
+    }
+
+    /// A smallint column.
+    pub fn int2(&self, attno: i16) -> Option<i16> {
+        self.datum(attno).map(|d| d.value() as i16)
+    }
+
+    /// An integer column.
+    pub fn int4(&self, attno: i16) -> Option<i32> {
+        self.datum(attno).map(|d| d.value() as i32)
+    }
+
+    /// A bigint column.
+    pub fn int8(&self, attno: i16) -> Option<i64> {
+        self.datum(attno).map(|d| d.value() as i64)
+    }
+
+    /// An oid or regclass column.
+    pub fn oid(&self, attno: i16) -> Option<pg_sys::Oid> {
+        self.datum(attno).map(|d| pg_sys::Oid::from(d.value() as u32))
+    }
+
+    /// A timestamptz column.
+    pub fn instant(&self, attno: i16) -> Option<Instant> {
+        self.int8(attno)
+    }
+
+    /// The generated columns `active_from` and `active_until`.
+    pub fn interval(&self, from: i16, until: i16) -> Interval {
+        // Both are NOT NULL; were one missing, the row would never be in force.
+        Interval::new(
+            self.instant(from).unwrap_or(Instant::MAX),
+            self.instant(until).unwrap_or(Instant::MIN),
+        )
+    }
+
+    /// A jsonb column.
+    pub fn jsonb(&self, attno: i16) -> Option<serde_json::Value> {
+        // SAFETY: the column is of type jsonb; the value is copied.
+        self.datum(attno)
+            .and_then(|d| unsafe { JsonB::from_datum(d, false) })
+            .map(|j| j.0)
+    }
+
+    /// An enum column's label.
+    pub fn enum_label(&self, attno: i16) -> Option<String> {
+        // SAFETY: the column is of an enum type; the function returns a palloc'ed C string.
+        self.datum(attno).map(|d| unsafe {
+            let out =
+                pgrx::direct_function_call_as_datum(pg_sys::enum_out, &[Some(d)]).expect("enum_out returns a string");
+            CStr::from_ptr(out.cast_mut_ptr()).to_string_lossy().into_owned()
+        })
+    }
+
+    /// Is the column NULL?
+    pub fn is_null(&self, attno: i16) -> bool {
+        self.datum(attno).is_none()
+    }
+
+    /// The whole row as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        // SAFETY: a composite datum made of a valid tuple is what `row_to_json` takes; it returns text, copied here.
+        let text = unsafe {
+            let datum = pg_sys::heap_copy_tuple_as_datum(self.tuple, self.desc);
+            pgrx::direct_function_call::<String>(pg_sys::row_to_json, &[Some(datum)])
+        };
+        text.and_then(|t| serde_json::from_str(&t).ok())
+            .unwrap_or(serde_json::Value::Null)
+    }
+}

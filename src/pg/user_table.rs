@@ -1,0 +1,446 @@
+//! Tables registered as resource types: what their columns are, how a row is found by its key.
+
+use super::invalidation;
+use super::relation::{Relation, ScanKey, Snapshot, Tuple};
+use authz_engine::Key;
+use pgrx::{PgRelation, pg_sys};
+use uuid::Uuid;
+
+/// The types that boundary columns may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    /// `uuid`
+    Uuid,
+    /// `smallint`
+    Int2,
+    /// `integer`
+    Int4,
+    /// `bigint`
+    Int8,
+    /// `text` or `varchar`
+    Text,
+    /// `boolean`
+    Bool,
+    /// `timestamptz`, `timestamp` or `date`
+    Time,
+    /// An enum.
+    Enum,
+}
+
+impl ColumnType {
+    /// Types that a key may have: those whose equality is equality of the canonical text.
+    pub const KEYS: &[ColumnType] = &[
+        ColumnType::Uuid,
+        ColumnType::Int2,
+        ColumnType::Int4,
+        ColumnType::Int8,
+        ColumnType::Text,
+    ];
+    /// Types that a reference to a scope or an owner may have.
+    pub const REFERENCES: &[ColumnType] = &[ColumnType::Uuid, ColumnType::Text];
+    /// Types that a level may have.
+    pub const LEVELS: &[ColumnType] = &[ColumnType::Text, ColumnType::Enum];
+    /// Types that may say that a row is deleted: a time that is set, or a boolean that is true.
+    pub const DELETIONS: &[ColumnType] = &[ColumnType::Time, ColumnType::Bool];
+
+    fn of(oid: pg_sys::Oid) -> Option<ColumnType> {
+        Some(match oid {
+            pg_sys::UUIDOID => ColumnType::Uuid,
+            pg_sys::INT2OID => ColumnType::Int2,
+            pg_sys::INT4OID => ColumnType::Int4,
+            pg_sys::INT8OID => ColumnType::Int8,
+            pg_sys::TEXTOID | pg_sys::VARCHAROID => ColumnType::Text,
+            pg_sys::BOOLOID => ColumnType::Bool,
+            pg_sys::TIMESTAMPTZOID | pg_sys::TIMESTAMPOID | pg_sys::DATEOID => ColumnType::Time,
+            // SAFETY: a syscache look-up.
+            other if unsafe { pg_sys::type_is_enum(other) } => ColumnType::Enum,
+            _ => return None,
+        })
+    }
+}
+
+/// A column of a registered table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    attno: i16,
+    /// Its type.
+    pub column_type: ColumnType,
+    collation: pg_sys::Oid,
+}
+
+/// Why a column cannot be used.
+pub enum ColumnProblem {
+    /// There is none of that name.
+    Missing,
+    /// Its type is not one of those wanted; this is its name.
+    WrongType(String),
+    /// Its collation takes different texts for equal.
+    Nondeterministic,
+}
+
+/// The columns that make a row's boundary, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnNames {
+    /// The key.
+    pub key: String,
+    /// The tenant.
+    pub tenant: String,
+    /// Optional ones.
+    pub organization: Option<String>,
+    /// The owning team.
+    pub team: Option<String>,
+    /// The project.
+    pub project: Option<String>,
+    /// The owner.
+    pub owner: Option<String>,
+    /// The level.
+    pub confidentiality: Option<String>,
+    /// Set or true on soft-deleted rows.
+    pub deleted_at: Option<String>,
+    /// The parent's key.
+    pub parent: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Columns {
+    key: Column,
+    tenant: Column,
+    organization: Option<Column>,
+    team: Option<Column>,
+    project: Option<Column>,
+    owner: Option<Column>,
+    confidentiality: Option<Column>,
+    deleted_at: Option<Column>,
+    parent: Option<Column>,
+}
+
+/// What a row says of its boundary.
+#[derive(Debug)]
+pub struct Boundary {
+    /// The key as stored.
+    pub key: Key,
+    /// NULL = the platform's.
+    pub tenant: Option<Uuid>,
+    /// Organization.
+    pub organization: Option<Uuid>,
+    /// Team.
+    pub team: Option<Uuid>,
+    /// Project.
+    pub project: Option<Uuid>,
+    /// Owner.
+    pub owner: Option<Uuid>,
+    /// The level; `None` where the type has no such column.
+    pub confidentiality: Option<Option<String>>,
+    /// Soft-deleted?
+    pub deleted: bool,
+    /// The parent's key.
+    pub parent: Option<Key>,
+}
+
+/// An index that finds rows by their key.
+#[derive(Clone, Copy, Debug)]
+struct Index {
+    oid: pg_sys::Oid,
+    /// Its collation for the key.
+    collation: pg_sys::Oid,
+    /// Tenant first, then the key?
+    tenant_first: bool,
+    /// At most one row a key?
+    unique: bool,
+}
+
+/// A table without partitions, or one partition.
+#[derive(Clone, Debug)]
+struct Leaf {
+    oid: pg_sys::Oid,
+    columns: Columns,
+    index: Option<Index>,
+}
+
+/// A registered table, ready to be searched.
+#[derive(Clone, Debug)]
+pub struct UserTable {
+    /// The type of its key.
+    pub key_type: ColumnType,
+    leaves: Vec<Leaf>,
+}
+
+impl UserTable {
+    /// Looks the table up. The error says what is wrong with it, for explanations.
+    pub fn resolve(target: pg_sys::Oid, names: &ColumnNames) -> Result<UserTable, String> {
+        let mut leaves = Vec::new();
+        let mut todo = vec![target];
+        while let Some(oid) = todo.pop() {
+            invalidation::watch_table(oid);
+            let relation = Relation::open(oid).ok_or("its table has been dropped")?;
+            match kind_of(&relation) {
+                b'r' => leaves.push(Leaf::resolve(&relation, names)?),
+                b'p' => {}
+                _ => return Err("its table, or a partition of it, is not an ordinary table".to_owned()),
+            }
+            todo.extend(children(oid));
+        }
+        let relation = Relation::open(target).ok_or("its table has been dropped")?;
+        let key = column(&relation, &names.key, ColumnType::KEYS).map_err(|p| problem(&names.key, &p))?;
+        Ok(UserTable {
+            key_type: key.column_type,
+            leaves,
+        })
+    }
+
+    /// Calls `each` with every visible row of that key, and of that tenant if one is given; stops early when it
+    /// returns false. A key that the column cannot hold has no rows.
+    pub fn find(&self, key: &Key, tenant: Option<Uuid>, mut each: impl FnMut(Boundary, &Tuple<'_>) -> bool) {
+        let mut more = true;
+        for leaf in &self.leaves {
+            if more {
+                leaf.find(key, tenant, &mut |boundary, row| {
+                    more = each(boundary, row);
+                    more
+                });
+            }
+        }
+    }
+}
+
+impl Leaf {
+    fn resolve(relation: &Relation, names: &ColumnNames) -> Result<Leaf, String> {
+        let need = |name: &str, types| column(relation, name, types).map_err(|p| problem(name, &p));
+        let may = |name: &Option<String>, types| name.as_deref().map(|n| need(n, types)).transpose();
+        let columns = Columns {
+            key: need(&names.key, ColumnType::KEYS)?,
+            tenant: need(&names.tenant, &[ColumnType::Uuid])?,
+            organization: may(&names.organization, ColumnType::REFERENCES)?,
+            team: may(&names.team, ColumnType::REFERENCES)?,
+            project: may(&names.project, ColumnType::REFERENCES)?,
+            owner: may(&names.owner, ColumnType::REFERENCES)?,
+            confidentiality: may(&names.confidentiality, ColumnType::LEVELS)?,
+            deleted_at: may(&names.deleted_at, ColumnType::DELETIONS)?,
+            parent: may(&names.parent, ColumnType::KEYS)?,
+        };
+        Ok(Leaf {
+            oid: relation.oid(),
+            index: best_index(relation, &columns),
+            columns,
+        })
+    }
+
+    fn find(&self, key: &Key, tenant: Option<Uuid>, each: &mut dyn FnMut(Boundary, &Tuple<'_>) -> bool) {
+        let Some(key_scan) = self.columns.key.equal(key) else {
+            return;
+        };
+        // Dropped between two statements of one function: there is nothing to find.
+        let Some(relation) = Relation::open(self.oid) else {
+            return;
+        };
+        let tenant_attno = self.columns.tenant.attno;
+        let mut row = |t: &Tuple<'_>| {
+            let boundary = self.columns.read(t);
+            let wanted = tenant.is_none() || boundary.tenant == tenant;
+            !wanted || each(boundary, t)
+        };
+        match (self.index, tenant) {
+            (None, _) => relation.scan_active(None, &[key_scan], row),
+            (Some(index), _) if !index.tenant_first => {
+                let key_scan = key_scan.collated(index.collation);
+                relation.scan_active(Some(index.oid), &[key_scan], |t| row(t) && !index.unique);
+            }
+            (Some(index), Some(tenant)) => {
+                let keys = [ScanKey::uuid(tenant_attno, &tenant), key_scan.collated(index.collation)];
+                relation.scan_active(Some(index.oid), &keys, row);
+            }
+            (Some(index), None) => {
+                // Only (tenant, key): visit each tenant that the index has, one descent for it and one for the key.
+                let mut last = None;
+                let mut more = true;
+                while let Some(tenant) = next_tenant(&relation, index.oid, tenant_attno, last) {
+                    let keys = [ScanKey::uuid(tenant_attno, &tenant), key_scan.collated(index.collation)];
+                    relation.scan_active(Some(index.oid), &keys, |t| {
+                        more = row(t);
+                        more
+                    });
+                    if !more {
+                        return;
+                    }
+                    last = Some(tenant);
+                }
+                // Rows of no tenant come last in the index.
+                let keys = [ScanKey::null(tenant_attno), key_scan.collated(index.collation)];
+                relation.scan_active(Some(index.oid), &keys, row);
+            }
+        }
+    }
+}
+
+/// The lowest tenant above `last` that has a visible row.
+fn next_tenant(relation: &Relation, index: pg_sys::Oid, attno: i16, last: Option<Uuid>) -> Option<Uuid> {
+    let key = last.as_ref().map(|last| ScanKey::uuid_above(attno, last));
+    let mut found = None;
+    relation.scan_active(Some(index), key.as_slice(), |t| {
+        found = t.uuid(attno);
+        false
+    });
+    found
+}
+
+impl Columns {
+    fn read(&self, row: &Tuple<'_>) -> Boundary {
+        let id = |c: Option<Column>| c.and_then(|c| c.id(row));
+        Boundary {
+            key: self.key.key(row).unwrap_or(Key::Int(0)),
+            tenant: row.uuid(self.tenant.attno),
+            organization: id(self.organization),
+            team: id(self.team),
+            project: id(self.project),
+            owner: id(self.owner),
+            confidentiality: self.confidentiality.map(|c| c.level(row)),
+            deleted: self.deleted_at.is_some_and(|c| c.says_deleted(row)),
+            parent: self.parent.and_then(|c| c.key(row)),
+        }
+    }
+}
+
+impl Column {
+    fn key(self, row: &Tuple<'_>) -> Option<Key> {
+        match self.column_type {
+            ColumnType::Uuid => row.uuid(self.attno).map(Key::Uuid),
+            ColumnType::Int2 => row.int2(self.attno).map(|i| Key::Int(i.into())),
+            ColumnType::Int4 => row.int4(self.attno).map(|i| Key::Int(i.into())),
+            ColumnType::Int8 => row.int8(self.attno).map(Key::Int),
+            _ => row.text(self.attno).map(|t| Key::from_text(&t)),
+        }
+    }
+
+    fn id(self, row: &Tuple<'_>) -> Option<Uuid> {
+        match self.column_type {
+            ColumnType::Uuid => row.uuid(self.attno),
+            _ => row.text(self.attno).and_then(|t| Uuid::try_parse(&t).ok()),
+        }
+    }
+
+    fn level(self, row: &Tuple<'_>) -> Option<String> {
+        match self.column_type {
+            ColumnType::Enum => row.enum_label(self.attno),
+            _ => row.text(self.attno),
+        }
+    }
+
+    fn says_deleted(self, row: &Tuple<'_>) -> bool {
+        match self.column_type {
+            ColumnType::Bool => row.bool(self.attno) == Some(true),
+            _ => !row.is_null(self.attno),
+        }
+    }
+
+    /// `column = key`; `None` where the column cannot hold such a key.
+    fn equal(self, key: &Key) -> Option<ScanKey> {
+        match (self.column_type, key) {
+            (ColumnType::Uuid, Key::Uuid(id)) => Some(ScanKey::uuid(self.attno, id)),
+            (ColumnType::Int2, Key::Int(i)) => Some(ScanKey::int2(self.attno, i16::try_from(*i).ok()?)),
+            (ColumnType::Int4, Key::Int(i)) => Some(ScanKey::int4(self.attno, i32::try_from(*i).ok()?)),
+            (ColumnType::Int8, Key::Int(i)) => Some(ScanKey::int8(self.attno, *i)),
+            (ColumnType::Text, Key::Text(t)) => Some(ScanKey::text(self.attno, t).collated(self.collation)),
+            (ColumnType::Text, key) => Some(ScanKey::text(self.attno, &key.to_string()).collated(self.collation)),
+            _ => None,
+        }
+    }
+}
+
+/// Looks for a column of one of the types wanted.
+pub fn column(relation: &Relation, name: &str, wanted: &[ColumnType]) -> Result<Column, ColumnProblem> {
+    let attno = relation.column(name).filter(|a| *a > 0).ok_or(ColumnProblem::Missing)?;
+    let (mut type_oid, mut typmod, mut collation) = (pg_sys::InvalidOid, 0, pg_sys::InvalidOid);
+    // SAFETY: syscache look-ups for a column that is there; the results are written to our variables.
+    unsafe { pg_sys::get_atttypetypmodcoll(relation.oid(), attno, &mut type_oid, &mut typmod, &mut collation) };
+    match ColumnType::of(type_oid).filter(|t| wanted.contains(t)) {
+        None => Err(ColumnProblem::WrongType(type_name(type_oid))),
+        // SAFETY: a syscache look-up.
+        Some(ColumnType::Text) if !unsafe { pg_sys::get_collation_isdeterministic(collation) } => {
+            Err(ColumnProblem::Nondeterministic)
+        }
+        Some(column_type) => Ok(Column {
+            attno,
+            column_type,
+            collation,
+        }),
+    }
+}
+
+/// The problem in words.
+pub fn problem(name: &str, problem: &ColumnProblem) -> String {
+    match problem {
+        ColumnProblem::Missing => format!("its table has no column \"{name}\""),
+        ColumnProblem::WrongType(t) => format!("its column \"{name}\" is of type {t}"),
+        ColumnProblem::Nondeterministic => format!("its column \"{name}\" has a nondeterministic collation"),
+    }
+}
+
+fn type_name(oid: pg_sys::Oid) -> String {
+    // SAFETY: `format_type_be` answers a palloc'ed string for every OID, unknown ones included.
+    unsafe { std::ffi::CStr::from_ptr(pg_sys::format_type_be(oid)) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// `relkind`.
+pub fn kind_of(relation: &Relation) -> u8 {
+    // SAFETY: an open relation has its pg_class row.
+    unsafe { (*(*relation.raw()).rd_rel).relkind as u8 }
+}
+
+/// Partitions, and tables that inherit.
+fn children(parent: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    // Of these catalogs PostgreSQL's headers give names that have no binding; their numbers never change.
+    const PG_INHERITS: u32 = 2611;
+    const PG_INHERITS_PARENT_INDEX: u32 = 2187;
+    const INHRELID: i16 = 1;
+    const INHPARENT: i16 = 2;
+    let mut found = Vec::new();
+    if let Some(inherits) = Relation::open(pg_sys::Oid::from(PG_INHERITS)) {
+        let by_parent = pg_sys::Oid::from(PG_INHERITS_PARENT_INDEX);
+        inherits.scan(
+            &Snapshot::fresh(),
+            Some(by_parent),
+            &[ScanKey::oid(INHPARENT, parent)],
+            |row| {
+                found.extend(row.oid(INHRELID));
+                true
+            },
+        );
+    }
+    found
+}
+
+/// The index that finds rows by key with least work: key first before tenant first, unique before not.
+fn best_index(relation: &Relation, columns: &Columns) -> Option<Index> {
+    // SAFETY: the relation is open, and `PgRelation` is told not to close it; indexes are opened and closed by
+    // the iterator's items. The fields read are those of a B-tree index on plain columns.
+    unsafe {
+        let table = PgRelation::from_pg(relation.raw());
+        let usable = |index: &PgRelation| {
+            let form = &*index.rd_index;
+            let attnos = form.indkey.values.as_slice(form.indnkeyatts as usize);
+            let btree = (*index.rd_rel).relam == pg_sys::BTREE_AM_OID;
+            let partial = !pg_sys::RelationGetIndexPredicate(index.as_ptr()).is_null();
+            if !btree || partial || !form.indisvalid || !form.indisready || !form.indislive {
+                return None;
+            }
+            let (key, tenant) = (columns.key.attno, columns.tenant.attno);
+            let position = match attnos {
+                [first, ..] if *first == key => 0,
+                [first, second, ..] if *first == tenant && *second == key => 1,
+                _ => return None,
+            };
+            Some(Index {
+                oid: index.oid(),
+                collation: *index.rd_indcollation.add(position),
+                tenant_first: position == 1,
+                unique: position == 0 && attnos.len() == 1 && form.indisunique && form.indimmediate,
+            })
+        };
+        table
+            .indices(pg_sys::AccessShareLock as pg_sys::LOCKMODE)
+            .filter_map(|index| usable(&index))
+            .min_by_key(|i| (i.tenant_first, !i.unique))
+    }
+}

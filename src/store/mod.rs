@@ -1,0 +1,31 @@
+//! Rows to facts: what the engine needs, read by index, compiled once.
+//!
+//! Nothing in here decides. Each function reads under a snapshot newer than the stamp that its caller took, and
+//! notes on that stamp what it depends on.
+
+pub mod evidence;
+pub mod model;
+pub mod principal;
+pub mod scope;
+pub mod tenant;
+
+use authz_engine::Instant;
+
+/// Which instant facts are loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// The present: what has run out before this instant is left out, and states are read as they stand.
+    Now(Instant),
+    /// The past: every interval is loaded, and states are read from their history.
+    At(Instant),
+}
+
+impl When {
+    /// Rows with `active_until` up to here are of no interest.
+    pub const fn horizon(self) -> Instant {
+        match self {
+            When::Now(at) => at,
+            When::At(_) => Instant::MIN,
+        }
+    }
+}

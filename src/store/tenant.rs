@@ -1,0 +1,42 @@
+//! What is the same for everybody in a tenant.
+
+use super::When;
+use super::principal::read_rules;
+use crate::pg::authority::Reading;
+use crate::pg::invalidation::Channel;
+use crate::pg::relation::ScanKey;
+use authz_engine::name::Vocabulary;
+use authz_engine::subject::{Binding, BindingIndex, Grantee};
+use uuid::Uuid;
+
+/// Is the tenant's status `active`? Its members are members only then.
+pub fn is_active(id: Uuid, reading: &mut Reading) -> bool {
+    reading.depends_on(Channel::tenant(id));
+    let table = reading.open("tenant");
+    let [tenant, status] = table.columns(["tenant_id", "status"]);
+    let mut active = false;
+    table.scan("tenant_pkey", &[ScanKey::uuid(tenant, &id)], |row| {
+        active = row.text(status).as_deref() == Some("active");
+        false
+    });
+    active
+}
+
+/// The rules of a tenant that address everybody.
+pub fn load_rules(id: Uuid, when: When, names: &mut Vocabulary, reading: &mut Reading) -> BindingIndex {
+    reading.depends_on(Channel::tenant(id));
+    let mut placed = Vec::new();
+    read_rules(Grantee::Any, Some(id), when, names, reading, |row| {
+        placed.push((
+            row.place,
+            Binding {
+                id: row.id,
+                tenant: Some(row.tenant),
+                valid: row.valid,
+                what: row.what,
+                grantee: row.grantee,
+            },
+        ));
+    });
+    BindingIndex::compile(placed)
+}
