@@ -203,11 +203,15 @@ LANGUAGE sql STABLE
 RETURN coalesce((SELECT split_part(node, ':', 1) || ' ' || label FROM demo.label
                  WHERE id::text = split_part(node, ':', 2)), node);
 
--- The deciding binding of an explanation, in a few words.
+-- The deciding binding of an explanation, in a few words. Whom it addresses is said where that is not the person asked
+-- about.
 CREATE FUNCTION demo.because(explanation jsonb) RETURNS text
 LANGUAGE sql STABLE
-RETURN concat_ws(' ',
-    replace(explanation -> 'binding' ->> 'type', '_', ' '),
-    explanation -> 'binding' ->> 'role',
-    'for ' || demo.named(explanation -> 'binding' ->> 'grantee'),
-    'at ' || demo.named(explanation -> 'binding' ->> 'at'));
+RETURN (SELECT concat_ws(' ',
+            CASE b ->> 'type' WHEN 'role_assignment' THEN 'role' WHEN 'access_grant' THEN 'grant'
+                              WHEN 'access_rule' THEN 'rule' ELSE replace(b ->> 'type', '_', ' ') END,
+            b ->> 'role',
+            CASE WHEN b ->> 'grantee' NOT LIKE 'principal:%' THEN 'to ' || demo.named(b ->> 'grantee') END,
+            'at ' || demo.named(b ->> 'at'))
+        FROM (SELECT explanation -> 'binding') AS deciding (b)
+        WHERE jsonb_typeof(b) = 'object');
