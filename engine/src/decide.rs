@@ -461,55 +461,64 @@ impl<'q, 'a> Decision<'q, 'a> {
         holds
     }
 
-    /// Every source that is in force at the instant and reaches the resource, from the resource outwards.
+    /// Does a binding, which is at the resource's chain, count for its tenant and at the instant?
+    #[inline]
+    fn counts(&self, b: &Binding) -> bool {
+        b.valid.contains(self.q.at)
+            && b.tenant == self.resource.tenant
+            // What lives inside a tenant gives nothing to those who are not (or no longer) in it; denies still hold.
+            && (self.member || matches!(b.what, What::Rule { deny: true, .. }))
+    }
+
+    /// Every source that is in force at the instant and reaches the resource.
     #[inline]
     fn each_source(&self, mut f: impl FnMut(Source<'_>)) {
-        let at = self.q.at;
-        let tenant = self.resource.tenant;
-        // What lives inside a tenant gives nothing to those who are not (or no longer) in it; denies still hold.
-        let counts = |b: &Binding| {
-            b.valid.contains(at)
-                && b.tenant == tenant
-                && (self.member || matches!(b.what, What::Rule { deny: true, .. }))
-        };
-        let chain = &self.resource.chain;
         for &(i, run) in &self.runs[..self.found] {
             for binding in run {
-                if counts(binding) {
-                    f(Source::Binding(binding, Some(&chain[i])));
-                }
-            }
-        }
-        for node in &chain[self.rest..] {
-            for index in self.indexes().into_iter().flatten() {
-                for binding in index.at(node) {
-                    if counts(binding) {
-                        f(Source::Binding(binding, Some(node)));
-                    }
-                }
-            }
-        }
-        for index in self.indexes().into_iter().flatten() {
-            for (kind, binding) in index.wide() {
-                if counts(binding) && chain.iter().any(|n| n.kind == *kind) {
-                    f(Source::Binding(binding, None));
+                if self.counts(binding) {
+                    f(Source::Binding(binding, Some(&self.resource.chain[i])));
                 }
             }
         }
         // Only assignments are made at the platform, and those are part of the subject.
         for binding in self.subject.index.platform() {
-            if binding.valid.contains(at) {
+            if binding.tenant.is_none() && binding.valid.contains(self.q.at) {
                 f(Source::Binding(binding, None));
             }
         }
+        let more = self.rest < self.resource.chain.len()
+            || self.resource.owner.is_some()
+            || !self.subject.sessions.is_empty()
+            || self.indexes().into_iter().flatten().any(|i| !i.wide().is_empty());
+        if more {
+            self.each_rare_source(&mut f);
+        }
+    }
+
+    /// The rest of [`Self::each_source`], kept apart: few decisions meet any of these.
+    #[inline(never)]
+    fn each_rare_source(&self, f: &mut dyn FnMut(Source<'_>)) {
+        let chain = &self.resource.chain;
+        for index in self.indexes().into_iter().flatten() {
+            for node in &chain[self.rest..] {
+                for binding in index.at(node).iter().filter(|b| self.counts(b)) {
+                    f(Source::Binding(binding, Some(node)));
+                }
+            }
+            for (kind, binding) in index.wide() {
+                if self.counts(binding) && chain.iter().any(|n| n.kind == *kind) {
+                    f(Source::Binding(binding, None));
+                }
+            }
+        }
         if self.member
-            && let (Some(owner), Some(tenant)) = (self.resource.owner, tenant)
+            && let (Some(owner), Some(tenant)) = (self.resource.owner, self.resource.tenant)
             && let Some(role) = self
                 .q
                 .model
                 .resource_type(self.resource.kind)
                 .and_then(|t| t.owner_role)
-            && self.subject.is_owner(owner, tenant, at)
+            && self.subject.is_owner(owner, tenant, self.q.at)
         {
             f(Source::Ownership(role));
         }

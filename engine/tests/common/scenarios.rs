@@ -14,6 +14,8 @@ pub struct Scenario {
     pub permission: &'static str,
     /// The answer.
     pub answer: Reason,
+    /// How many resources are decided about: a child's parent is one more, with nine steps of its own.
+    pub resources: u32,
     /// Does the decision reach a condition? Evaluating one takes time and memory.
     pub conditional: bool,
 }
@@ -68,6 +70,7 @@ fn scenario(name: &'static str, policy: Policy, permission: &'static str, answer
         compiled: policy.compile(),
         permission,
         answer,
+        resources: 1,
         conditional: false,
     }
 }
@@ -128,6 +131,9 @@ pub fn all() -> Vec<Scenario> {
     let mut conditional = scenario("allow under a condition", conditional, "case.export", Reason::Allowed);
     conditional.conditional = true;
 
+    let mut child = scenario("child and its parent", child, "document.view", Reason::Allowed);
+    child.resources = 2;
+
     let all = vec![
         scenario("allow by a role at a team", by_team, "case.view", Reason::Allowed),
         scenario(
@@ -139,7 +145,7 @@ pub fn all() -> Vec<Scenario> {
         scenario("deny by a rule", denied, "case.export", Reason::ExplicitDeny),
         scenario("no grant", nothing, "case.assign", Reason::NoGrant),
         scenario("restricted row, cleared", restricted, "case.view", Reason::Allowed),
-        scenario("child and its parent", child, "document.view", Reason::Allowed),
+        child,
         scenario("platform auditor", auditor, "case.view", Reason::Allowed),
         scenario("10,000 grants, loaded", crowded, "case.view", Reason::Allowed),
         scenario("10,000 grants, left out", large, "case.export", Reason::Allowed),
