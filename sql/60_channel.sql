@@ -36,7 +36,7 @@ BEGIN
             ('organization',              $a$'tenant', 'tenant_id', 'group', 'organization_id'$a$),
             ('team',                      $a$'tenant', 'tenant_id', 'group', 'team_id'$a$),
             ('project',                   $a$'tenant', 'tenant_id', 'group', 'project_id'$a$),
-            ('principal',                 $a$'principal', 'principal_id'$a$),
+            ('principal',                 $a$'principal', 'principal_id', 'db_role', 'db_role'$a$),
             ('principal_status_history',  $a$'principal', 'principal_id'$a$),
             ('operator_profile',          $a$'principal', 'principal_id'$a$),
             ('account_security',          $a$'principal', 'principal_id'$a$),

@@ -9,6 +9,8 @@ REVOKE ALL ON FUNCTION
     authz_explain_text(uuid, text, bigint, uuid, jsonb, timestamptz),
     authz_explain_text(uuid, text, text, uuid, jsonb, timestamptz)
     FROM PUBLIC;
+-- Whoever may set a session may be anybody.
+REVOKE ALL ON FUNCTION authz_set_session(uuid, uuid, jsonb, boolean) FROM PUBLIC;
 
 DO $$
 DECLARE
@@ -25,6 +27,11 @@ BEGIN
             ('authz_explain', 'The decision with its reason, every step, what was looked at, the deciding binding and who made it, and what would have to change.'),
             ('authz_explain_text', 'authz_explain as indented text, like EXPLAIN.'),
             ('authz_permissions', 'Everything that the principal may do to the resource, with the obligations that come with it.'),
+            ('authz_set_session', 'Begins a session: from here on the transaction (is_local) or the connection acts for the principal.'),
+            ('authz_clear_session', 'Ends the session.'),
+            ('authz_principal', 'The session''s principal; NULL without a session.'),
+            ('authz_tenant', 'The only tenant that the session sees; NULL: all of the principal''s, or no session.'),
+            ('authz_context', 'What was said of the request when the session was set; NULL without a session.'),
             ('authz_stats', 'What this backend''s cache of compiled policy has done since the backend began.')
         ) AS c (name, about) ON c.name = p.proname
     LOOP

@@ -91,3 +91,13 @@ pub fn misplaced_trigger(why: &str) -> ! {
         "Remove the trigger.".to_owned(),
     )
 }
+
+/// 22023: a session that cannot be set.
+pub fn invalid_session(why: &str, hint: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        "the session cannot be set".to_owned(),
+        why.to_owned(),
+        hint.to_owned(),
+    )
+}

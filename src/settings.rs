@@ -1,5 +1,6 @@
 //! Settings (`authz.…`), in alphabetical order.
 
+use crate::pg::session_setting;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
 
 /// The default of `authz.cache_size`, in kB: about two thousand principals with fifty bindings each.
@@ -25,6 +26,7 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::UNIT_KB,
     );
+    session_setting::define();
     // SAFETY: a NUL-terminated prefix; from now on unknown settings of that prefix are refused.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"authz".as_ptr()) }
 }

@@ -30,14 +30,14 @@ fn can(
 }
 
 fn session_can(permission: Option<&str>, resource: Option<Given<'_>>) -> bool {
-    let (Some(principal), Some(permission), Some(resource)) = (session::principal(), permission, resource) else {
+    let (Some(session), Some(permission), Some(resource)) = (session::current(), permission, resource) else {
         return false;
     };
     let ask = Ask {
-        principal,
+        principal: session.principal,
         resource,
-        tenant: None,
-        context: None,
+        tenant: session.tenant,
+        context: Some(&session.context),
     };
     decision::check(permission, &ask) == Reason::Allowed
 }

@@ -70,7 +70,12 @@ fn permissions_uuid(
     resource_type: default!(Option<&str>, "NULL"),
     tenant: default!(Option<Uuid>, "NULL"),
 ) -> TableIterator<'static, (name!(permission, String), name!(obligations, Option<JsonB>))> {
-    TableIterator::new(permissions(principal, resource.map(|r| Given::Uuid(id(r))), resource_type, tenant))
+    TableIterator::new(permissions(
+        principal,
+        resource.map(|r| Given::Uuid(id(r))),
+        resource_type,
+        tenant,
+    ))
 }
 
 /// The same for smallint, integer and bigint keys.

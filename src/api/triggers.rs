@@ -14,7 +14,7 @@ type Outcome<'a> = Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, std::con
 
 /// AFTER ROW and AFTER TRUNCATE: tells every backend whose access has changed. The arguments are pairs of a channel
 /// family and the column that says which one:
-/// `model` and `shape` (no column: an empty string), `principal`, `group`, `tenant`, `grantee` (by `grantee_type`).
+/// `model` and `shape` (no column: an empty string), `principal`, `group`, `tenant`, `db_role`, `grantee` (by `grantee_type`).
 #[pg_trigger(sql = r#"
 CREATE FUNCTION authz.authority_changed() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION authz.authority_changed() IS
@@ -42,7 +42,7 @@ fn send_family(family: &str) {
         matches!(
             (family, channel),
             ("principal" | "grantee", Channel::Principal(_))
-                | ("group" | "grantee", Channel::Group(_))
+                | ("group" | "db_role" | "grantee", Channel::Group(_))
                 | ("tenant" | "grantee", Channel::Tenant(_))
         )
     });
@@ -55,6 +55,10 @@ fn send_for(family: &str, column: &str, row: &Tuple<'_>, fired: &Fired<'_>) {
         "principal" => uuid(column).map(Channel::principal),
         "tenant" => uuid(column).map(Channel::tenant),
         "group" => uuid(column).map(|id| Channel::group(&id.to_string())),
+        "db_role" => fired
+            .column(column)
+            .and_then(|c| row.name(c))
+            .map(|role| Channel::group(&role)),
         "grantee" => match text("grantee_type").as_deref() {
             Some("principal") => text(column)
                 .and_then(|id| Uuid::try_parse(&id).ok())

@@ -25,6 +25,7 @@ enum Name {
     Principal(Uuid),
     Scope(Kind, Uuid),
     TenantRules(Uuid),
+    DbRole(Box<str>),
     /// Grants of a principal's large grantees on a chain.
     Large(Uuid, Box<[Node]>),
 }
@@ -32,6 +33,7 @@ enum Name {
 #[derive(Clone)]
 enum Value {
     Principal(Option<Rc<Subject>>),
+    PrincipalId(Option<Uuid>),
     Scope(Rc<[Resource]>),
     Index(Rc<BindingIndex>),
 }
@@ -196,6 +198,20 @@ pub fn subject_once(id: Uuid, when: When, policy: &Policy) -> Option<Rc<Subject>
     NAMES
         .with_borrow_mut(|names| store::principal::load(id, when, &policy.composition, names, &mut reading))
         .map(Rc::new)
+}
+
+/// The principal that is bound to a database role.
+pub fn principal_of_role(role: &str) -> Option<Uuid> {
+    let load = |reading: &mut Reading, _: &mut Vocabulary| {
+        (
+            Value::PrincipalId(store::principal::id_of_role(role, reading)),
+            role.len(),
+        )
+    };
+    match entry(Name::DbRole(role.into()), Instant::MIN, Instant::MAX, load) {
+        Value::PrincipalId(id) => id,
+        _ => None,
+    }
 }
 
 /// The tenants, organizations, teams or projects of an id, one for each tenant that has one.

@@ -5,5 +5,6 @@ pub mod authority;
 pub mod clock;
 pub mod invalidation;
 pub mod relation;
+pub mod session_setting;
 pub mod trigger;
 pub mod user_table;

@@ -86,6 +86,7 @@ impl Relation {
                 raw_keys.as_mut_ptr(),
             ));
             loop {
+                pgrx::check_for_interrupts!();
                 let tuple = pg_sys::systable_getnext(scan.0);
                 if tuple.is_null() || !each(&Tuple::new(tuple, desc)) {
                     break;
@@ -188,6 +189,16 @@ impl ScanKey {
         // SAFETY: copies the bytes into a text in the current memory context, which outlives the scan.
         let datum = unsafe { pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as i32) };
         ScanKey::equal(attno, pg_sys::F_TEXTEQ, pg_sys::Datum::from(datum))
+    }
+
+    /// `column = name`.
+    pub fn name(attno: i16, name: &str) -> ScanKey {
+        let name = CString::new(name).unwrap_or_default();
+        // SAFETY: copies into a `name` in the current memory context, which outlives the scan. What is longer than a
+        // name is cut, as the server cuts identifiers.
+        let datum =
+            unsafe { pgrx::direct_function_call_as_datum(pg_sys::namein, &[Some(pg_sys::Datum::from(name.as_ptr()))]) };
+        ScanKey::equal(attno, pg_sys::F_NAMEEQ, datum.unwrap_or(pg_sys::Datum::from(0usize)))
     }
 
     /// `column > instant`.

@@ -57,6 +57,19 @@ pub fn load(
     Some(builder.finish())
 }
 
+/// The principal that is bound to a database role.
+pub fn id_of_role(role: &str, reading: &mut Reading) -> Option<Uuid> {
+    reading.depends_on(Channel::group(role));
+    let table = reading.open("principal");
+    let [id, db_role] = table.columns(["principal_id", "db_role"]);
+    let mut found = None;
+    table.scan("principal_db_role_key", &[ScanKey::name(db_role, role)], |row| {
+        found = row.uuid(id);
+        false
+    });
+    found
+}
+
 /// Who it is: status, locks, clearance, second factor.
 fn load_identity(id: Uuid, when: When, reading: &Reading) -> Option<PrincipalFacts> {
     let table = reading.open("principal");
