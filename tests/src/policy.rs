@@ -29,7 +29,7 @@ pub const CONDITIONS: [&str; 9] = [
 
 /// Permissions of the fixture by resource type.
 pub const PERMISSIONS: [(&str, &[&str]); 7] = [
-    ("case", &["view", "comment", "edit", "admin", "approve", "view_restricted", "view_sealed", "view_deleted"]),
+    ("case", &["view", "comment", "edit", "admin", "approve", "approve", "view_restricted", "view_sealed", "view_deleted"]),
     ("document", &["view", "edit", "view_restricted", "view_sealed"]),
     ("page", &["view", "edit"]),
     ("tenant", &["view", "admin"]),
@@ -106,7 +106,7 @@ impl Policy {
         for _ in 0..policy.rng.random_range(30..=50) {
             policy.grant();
         }
-        for _ in 0..policy.rng.random_range(5..=10) {
+        for _ in 0..policy.rng.random_range(6..=16) {
             policy.rule(None);
         }
         for _ in 0..4 {
@@ -152,7 +152,7 @@ impl Policy {
     fn permission_of(&mut self, kind: &str) -> String {
         let (kind, actions) = PERMISSIONS.iter().find(|(k, _)| *k == kind).expect("a type of the fixture");
         // `view` is asked for most, and given most.
-        if self.chance(40) { format!("{kind}.view") } else { format!("{kind}.{}", self.pick(actions)) }
+        if self.chance(30) { format!("{kind}.view") } else { format!("{kind}.{}", self.pick(actions)) }
     }
 
     fn permission(&mut self) -> String {

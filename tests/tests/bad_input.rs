@@ -101,7 +101,7 @@ fn contexts_of_every_shape() {
         value(c, &sql, &[])
     };
     for context in ["null", "[]", "1", "\"eu\"", "true", "{}", "{\"region\": null}", "{\"region\": [\"eu\"]}", "[{\"region\": \"eu\"}]",
-                    "{\"Region\": \"eu\"}", "{\"region\": 1e400}", "{\"x\": {\"region\": \"eu\"}}"] {
+                    "{\"Region\": \"eu\"}", "{\"x\": {\"region\": \"eu\"}}"] {
         assert!(!ask(&mut c, context), "{context}");
     }
     assert!(ask(&mut c, "{\"region\": \"eu\", \"big\": 123456789012345678901234567890, \"deep\": [[[[{}]]]]}"));
@@ -140,6 +140,31 @@ fn an_ambiguous_key_says_to_pass_the_tenant() {
     assert!(!twice);
 }
 
+#[test]
+fn numbers_that_no_double_holds() {
+    // jsonb takes numbers of any size, and so do numeric columns; an internal error would be a fault of ours.
+    let (_db, mut c) = world();
+    execute(&mut c, "ALTER TABLE public.case_record ADD amount numeric, ADD rate double precision");
+    make::role(&mut c, "guest", &[]);
+    make::allow(&mut c, "guest", "case.edit", Some("context.region == 'eu'"));
+    make::allow(&mut c, "guest", "case.comment", Some("resource.title == 'affair'"));
+    make::assign(&mut c, id("acme"), id("alice"), "guest", "tenant", id("acme"));
+    let ask = |c: &mut Client, permission: &str, context: &str| {
+        let sql = format!("SELECT authz_can('{}'::uuid, '{permission}', '{}'::uuid, NULL, '{context}')", id("alice"), id("affair"));
+        c.query_one(&sql, &[]).map(|row| row.get::<_, bool>(0)).map_err(|e| report(&e))
+    };
+    for number in ["1e400", "-1e400", "1e-400", "123456789012345678901234567890.123456789", "18446744073709551616"] {
+        let context = format!("{{\"region\": \"eu\", \"n\": {number}}}");
+        assert_eq!(ask(&mut c, "case.edit", &context), Ok(true), "{context}: what the condition asks for is there");
+        let context = format!("{{\"region\": {number}}}");
+        assert_eq!(ask(&mut c, "case.edit", &context), Ok(false), "{context}");
+    }
+    for (amount, rate) in [("1e400", "1"), ("'NaN'", "'NaN'"), ("1", "'infinity'"), ("1", "'-infinity'")] {
+        execute(&mut c, &format!("UPDATE public.case_record SET amount = {amount}, rate = {rate}"));
+        assert_eq!(ask(&mut c, "case.comment", "{}"), Ok(true), "amount {amount}, rate {rate}: the title is there");
+    }
+}
+
 // == Conditions ==========================================================================================
 
 #[test]
@@ -167,8 +192,8 @@ fn a_malformed_condition_is_refused_with_its_position() {
             &["condition"],
         );
     }
-    // An empty one is refused by the table itself.
-    refused(&mut c, "INSERT INTO authz.role_permission (role_code, permission_code, condition) VALUES ('guest', 'case.view', ' ')", "23514", &[]);
+    // Nothing is no condition: leave it NULL.
+    refused(&mut c, "INSERT INTO authz.role_permission (role_code, permission_code, condition) VALUES ('guest', 'case.view', ' ')", "22023", &["empty"]);
     // One bad row takes the good ones of its statement with it.
     refused(
         &mut c,
@@ -242,9 +267,17 @@ fn a_resource_type_that_does_not_fit_is_refused() {
         );
     }
     register(&mut c, case, &format!("{both}, parent_type, parent_column"), "'case_id', 'tenant_id', 'case', 'deleted_at'", "42804", &["deleted_at"]);
-    for target in ["public.case_view", "public.case_copy", "public.case_record_case_id"] {
+    execute(&mut c, "CREATE SEQUENCE public.numbers");
+    for target in ["public.case_view", "public.case_copy", "public.numbers"] {
         register(&mut c, target, both, "'case_id', 'tenant_id'", "42809", &["odd"]);
     }
+    refused(
+        &mut c,
+        "INSERT INTO authz.resource_type (resource_type, target, key_column, tenant_column)
+         VALUES ('odd', 'public.case_record_case_id', 'case_id', 'tenant_id')",
+        "42809",
+        &["index"],
+    );
     refused(
         &mut c,
         "INSERT INTO authz.resource_type (resource_type, target, key_column, tenant_column) VALUES ('odd', 'public.nothing', 'a', 'b')",
@@ -298,7 +331,8 @@ fn a_table_that_is_dropped_or_changed_under_its_registration() {
     execute(&mut c, "ALTER TABLE authz.affairs SET SCHEMA public; ALTER TABLE public.affairs RENAME TO case_record");
     execute(&mut c, "ALTER TABLE public.case_record ALTER id TYPE text USING id::text");
     both(&mut c, None, "the key is text now");
-    execute(&mut c, "ALTER TABLE public.case_record ADD more text DEFAULT 'x'; VACUUM FULL public.case_record");
+    execute(&mut c, "ALTER TABLE public.case_record ADD more text DEFAULT 'x'");
+    execute(&mut c, "VACUUM FULL public.case_record");
     both(&mut c, None, "the table is rewritten");
     execute(&mut c, "ALTER TABLE public.case_record ALTER confidentiality_level TYPE integer USING 1");
     both(&mut c, Some("resource_not_found"), "a column has a type that cannot be used");
@@ -495,7 +529,8 @@ fn references_across_tenants_are_refused() {
             &[kind],
         );
     }
-    // Nothing moves into another tenant afterwards, either.
+    // Nothing moves into another tenant afterwards, either, and leaves behind what names it.
+    make::assign(&mut c, acme, id("alice"), "viewer", "project", id("apollo"));
     for table in ["organization", "team", "project"] {
         let moved = c.batch_execute(&format!("UPDATE authz.{table} SET tenant_id = '{globex}'"));
         assert!(moved.is_err(), "authz.{table} moved to another tenant");
@@ -598,7 +633,7 @@ fn intervals_and_states_that_make_no_sense() {
     let (acme, alice) = (id("acme"), id("alice"));
     for sql in [
         format!("INSERT INTO authz.principal_role_assignment (tenant_id, principal_id, role_code, scope_type, scope_id, expires_at)
-                 VALUES ('{acme}', '{alice}', 'viewer', 'case', 'x', now() - interval '1 day')"),
+                 VALUES ('{acme}', '{alice}', 'viewer', 'team', '{}', now() - interval '1 day')", id("crew")),
         "INSERT INTO authz.principal (principal_type) VALUES ('robot')".to_owned(),
         "INSERT INTO authz.principal (status) VALUES ('Active')".to_owned(),
         format!("INSERT INTO authz.resource_access_rule (tenant_id, resource_type, effect, grantee_type) VALUES ('{acme}', 'case', 'maybe', 'any')"),

@@ -65,7 +65,7 @@ fn catalogue(c: &mut Client) -> BTreeSet<String> {
          UNION ALL SELECT 'constraint ' || conname || ' on ' || conrelid::regclass FROM pg_constraint
          UNION ALL SELECT 'collation ' || collname FROM pg_collation
          UNION ALL SELECT 'cast ' || castsource::regtype || ' to ' || casttarget::regtype FROM pg_cast
-         UNION ALL SELECT 'default privileges ' || defaclobjtype FROM pg_default_acl
+         UNION ALL SELECT 'default privileges ' || defaclobjtype::text FROM pg_default_acl
          UNION ALL SELECT 'role ' || rolname FROM pg_roles WHERE rolname !~ '^authz_t_'
          UNION ALL SELECT 'setting of role or database ' || unnest(setconfig) FROM pg_db_role_setting
           WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))

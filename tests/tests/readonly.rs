@@ -94,7 +94,7 @@ fn public_has_nothing() {
         .query(
             "SELECT 'schema ' || nspname FROM pg_namespace, aclexplode(nspacl) AS a WHERE nspname = 'authz' AND a.grantee = 0
              UNION ALL
-             SELECT relkind || ' ' || c.oid::regclass FROM pg_class c, aclexplode(coalesce(relacl, acldefault('r', relowner))) AS a
+             SELECT relkind::text || ' ' || c.oid::regclass FROM pg_class c, aclexplode(coalesce(relacl, acldefault('r', relowner))) AS a
               WHERE relnamespace = 'authz'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S') AND a.grantee = 0
              UNION ALL
              SELECT 'function ' || p.oid::regprocedure FROM pg_proc p, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS a
