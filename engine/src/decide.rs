@@ -421,13 +421,7 @@ impl<'q, 'a> Decision<'q, 'a> {
                 What::Rule { permission, .. } => yes(permission.is_none_or(|p| p == wanted)),
             },
             Source::Ownership(role) => self.q.composition.gives(role, wanted),
-            Source::Session(s) => yes(self.q.model.definition(wanted).is_some_and(|d| {
-                if d.opens_confidential() {
-                    s.includes_sensitive
-                } else {
-                    s.break_glass || d.read_only
-                }
-            })),
+            Source::Session(s) => yes(s.gives(self.q.model, wanted)),
         }
     }
 

@@ -14,6 +14,7 @@
 //! | [`subject`] | one principal with everything that is bound to it, indexed by node |
 //! | [`decide`] | the nine steps |
 //! | [`explain`] | the same nine steps, written down |
+//! | [`reach`] | where a subject may have a permission: a superset for row security |
 //!
 //! The rule and its small print are in `docs/decision-rule.md`.
 
@@ -26,6 +27,7 @@ pub mod explain;
 pub mod model;
 pub mod name;
 pub mod node;
+pub mod reach;
 pub mod resource;
 pub mod role;
 pub mod subject;

@@ -146,6 +146,16 @@ impl BindingIndex {
         &self.wide
     }
 
+    /// Every binding but those at the platform, with its node; rules about every resource of a type have none.
+    pub fn everything(&self) -> impl Iterator<Item = (Option<&Node>, &Binding)> {
+        let placed = self.nodes.iter().flat_map(|(node, &(from, until))| {
+            self.bindings[from as usize..until as usize]
+                .iter()
+                .map(move |b| (Some(node), b))
+        });
+        placed.chain(self.wide.iter().map(|(_, b)| (None, b)))
+    }
+
     /// How many bindings there are.
     pub fn len(&self) -> usize {
         self.bindings.len() + self.platform.len() + self.wide.len()
@@ -474,6 +484,22 @@ impl Subject {
             .iter()
             .take_while(|(t, _)| *t == tenant)
             .any(|(_, valid)| valid.contains(at))
+    }
+
+    /// The tenants that it is an active member of.
+    pub fn tenants(&self, at: Instant) -> impl Iterator<Item = Uuid> + '_ {
+        self.memberships
+            .iter()
+            .filter(move |(_, valid)| valid.contains(at))
+            .map(|(tenant, _)| *tenant)
+    }
+
+    /// The ids that an owner column may hold for the subject to be the owner: its own, its teams' and organizations'.
+    pub fn owner_ids(&self, at: Instant) -> impl Iterator<Item = Uuid> + '_ {
+        self.owner_ids
+            .iter()
+            .filter(move |(_, _, valid)| valid.contains(at))
+            .map(|(id, ..)| *id)
     }
 
     /// Is it, or a team or organization that it is in, `owner`?
