@@ -34,7 +34,11 @@ fn as_owner(program_path: &Path) -> Command {
 
 fn fresh_directory() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("authz_t_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!(
+        "authz_t_{}_{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
     let directory = std::env::temp_dir().join(name);
     run(as_owner(Path::new("mkdir")).args(["-m", "0700", "-p"]).arg(&directory));
     directory
@@ -46,7 +50,14 @@ impl Cluster {
         let directory = fresh_directory();
         let data = directory.join("data");
         run(as_owner(&program("initdb"))
-            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
+            .args([
+                "--username=postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+                "-D",
+            ])
             .arg(&data));
         Cluster::launch(directory, settings)
     }
@@ -55,7 +66,14 @@ impl Cluster {
     pub fn standby(&self) -> Cluster {
         let directory = fresh_directory();
         run(as_owner(&program("pg_basebackup"))
-            .args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf", "-U", "postgres", "-h"])
+            .args([
+                "--checkpoint=fast",
+                "--no-sync",
+                "--write-recovery-conf",
+                "-U",
+                "postgres",
+                "-h",
+            ])
             .arg(&self.directory)
             .args(["-p", &PORT.to_string(), "-D"])
             .arg(directory.join("data")));
@@ -74,21 +92,33 @@ impl Cluster {
             options.push_str(&setting.replace(" = ", "="));
         }
         let server = Arc::new(Server {
-            host: directory.to_str().expect("the temporary directory has a UTF-8 name").to_owned(),
+            host: directory
+                .to_str()
+                .expect("the temporary directory has a UTF-8 name")
+                .to_owned(),
             port: PORT,
             user: "postgres".to_owned(),
         });
         // Made before the start, so that a failed start is cleaned up as well.
         let cluster = Cluster { server, directory };
         let mut start = as_owner(&program("pg_ctl"));
-        start.args(["start", "-w", "-t", "60", "-D"]).arg(&data).arg("-l").arg(&log).args(["-o", &options]);
+        start
+            .args(["start", "-w", "-t", "60", "-D"])
+            .arg(&data)
+            .arg("-l")
+            .arg(&log)
+            .args(["-o", &options]);
         let started = start
             // The server inherits these; a pipe would keep the caller waiting for its end.
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .status()
             .expect("pg_ctl runs");
-        assert!(started.success(), "the server did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
+        assert!(
+            started.success(),
+            "the server did not start: {}",
+            std::fs::read_to_string(&log).unwrap_or_default()
+        );
         cluster
     }
 }

@@ -66,14 +66,24 @@ impl Server {
     /// Connects as any role, or says why not.
     pub fn try_connect(&self, database: &str, user: &str) -> Result<Client, postgres::Error> {
         let mut config = postgres::Config::new();
-        config.host(&self.host).port(self.port).user(user).dbname(database).application_name("authz_tests");
+        config
+            .host(&self.host)
+            .port(self.port)
+            .user(user)
+            .dbname(database)
+            .application_name("authz_tests");
         config.connect(NoTls)
     }
 
     /// Connects as any role.
     pub fn connect(&self, database: &str, user: &str) -> Client {
         self.try_connect(database, user).unwrap_or_else(|e| {
-            panic!("no connection to {database} as {user} at {}:{}: {}", self.host, self.port, report(&e))
+            panic!(
+                "no connection to {database} as {user} at {}:{}: {}",
+                self.host,
+                self.port,
+                report(&e)
+            )
         })
     }
 
@@ -98,7 +108,12 @@ pub fn run(command: &mut Command) -> String {
     let shown = format!("{command:?}");
     let output = command.output().unwrap_or_else(|e| panic!("{shown}: {e}"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{shown}: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{shown}: {}\n{text}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     text
 }
 
@@ -126,7 +141,11 @@ pub struct Db {
 
 fn unique(kind: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("authz_t_{kind}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "authz_t_{kind}_{}_{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// The template of a kind on a server, made when first asked for.
@@ -140,7 +159,10 @@ fn template(server: &Arc<Server>, start: Start) -> String {
     }
     let name = unique("template");
     let mut admin = server.admin();
-    execute(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"));
+    execute(
+        &mut admin,
+        &format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"),
+    );
     // A cluster of a test's own goes as a whole.
     if Arc::ptr_eq(server, &Server::shared()) {
         drop_at_exit(&name);
@@ -157,8 +179,10 @@ fn template(server: &Arc<Server>, start: Start) -> String {
     }
     // The session that filled it must be gone before it can be copied.
     loop {
-        let busy: i64 =
-            admin.query_one("SELECT count(*) FROM pg_stat_activity WHERE datname = $1", &[&name]).unwrap().get(0);
+        let busy: i64 = admin
+            .query_one("SELECT count(*) FROM pg_stat_activity WHERE datname = $1", &[&name])
+            .unwrap()
+            .get(0);
         if busy == 0 {
             break;
         }
@@ -181,7 +205,14 @@ extern "C" fn drop_templates() {
     for name in names.iter() {
         let dropped = Server::shared()
             .command("psql")
-            .args(["-X", "-q", "-d", "postgres", "-c", &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")])
+            .args([
+                "-X",
+                "-q",
+                "-d",
+                "postgres",
+                "-c",
+                &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+            ])
             .status();
         if !dropped.is_ok_and(|status| status.success()) {
             eprintln!("template {name} is still there");
@@ -217,8 +248,15 @@ impl Db {
             Start::Empty => "template0".to_owned(),
             _ => template(server, start),
         };
-        execute(&mut server.admin(), &format!("CREATE DATABASE {name} TEMPLATE {source}"));
-        Db { server: server.clone(), name, roles: Mutex::default() }
+        execute(
+            &mut server.admin(),
+            &format!("CREATE DATABASE {name} TEMPLATE {source}"),
+        );
+        Db {
+            server: server.clone(),
+            name,
+            roles: Mutex::default(),
+        }
     }
 
     /// In another encoding; nothing in it.
@@ -229,7 +267,11 @@ impl Db {
             &mut server.admin(),
             &format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"),
         );
-        Db { server, name, roles: Mutex::default() }
+        Db {
+            server,
+            name,
+            roles: Mutex::default(),
+        }
     }
 
     /// A connection as superuser.
@@ -268,9 +310,15 @@ impl Db {
             .map(|row| row.get(0))
             .collect();
         for wanted in CALLABLE {
-            assert!(functions.iter().any(|f| f.contains(wanted)), "{wanted} is no function of the extension");
+            assert!(
+                functions.iter().any(|f| f.contains(wanted)),
+                "{wanted} is no function of the extension"
+            );
         }
-        execute(&mut client, &format!("GRANT EXECUTE ON FUNCTION {} TO {role}", functions.join(", ")));
+        execute(
+            &mut client,
+            &format!("GRANT EXECUTE ON FUNCTION {} TO {role}", functions.join(", ")),
+        );
         role
     }
 
@@ -294,7 +342,9 @@ impl Default for Db {
 impl Drop for Db {
     fn drop(&mut self) {
         // A second panic while the first unwinds would abort the process and hide the first.
-        let Ok(mut admin) = self.server.try_connect("postgres", &self.server.user) else { return };
+        let Ok(mut admin) = self.server.try_connect("postgres", &self.server.user) else {
+            return;
+        };
         let mut statements = vec![format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)];
         if let Ok(roles) = self.roles.lock() {
             statements.extend(roles.iter().map(|role| format!("DROP ROLE {role}")));
@@ -337,7 +387,11 @@ pub fn execute(client: &mut impl postgres::GenericClient, sql: &str) {
 
 /// One value.
 #[track_caller]
-pub fn value<T>(client: &mut impl postgres::GenericClient, sql: &str, args: &[&(dyn postgres::types::ToSql + Sync)]) -> T
+pub fn value<T>(
+    client: &mut impl postgres::GenericClient,
+    sql: &str,
+    args: &[&(dyn postgres::types::ToSql + Sync)],
+) -> T
 where
     T: for<'a> postgres::types::FromSql<'a>,
 {
@@ -359,7 +413,10 @@ pub fn refused(client: &mut impl postgres::GenericClient, sql: &str, sqlstate: &
     let text = describe(e);
     assert_eq!(e.code().code(), sqlstate, "{text}\nin: {sql}");
     for word in words {
-        assert!(text.to_lowercase().contains(&word.to_lowercase()), "nothing about {word:?} in: {text}\nin: {sql}");
+        assert!(
+            text.to_lowercase().contains(&word.to_lowercase()),
+            "nothing about {word:?} in: {text}\nin: {sql}"
+        );
     }
     text
 }
@@ -368,6 +425,10 @@ pub fn refused(client: &mut impl postgres::GenericClient, sql: &str, sqlstate: &
 #[track_caller]
 pub fn refused_with_hint(client: &mut impl postgres::GenericClient, sql: &str, sqlstate: &str, words: &[&str]) {
     let text = refused(client, sql, sqlstate, words);
-    let hint = text.split("HINT: ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    let hint = text
+        .split("HINT: ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next())
+        .unwrap_or_default();
     assert!(!hint.trim().is_empty(), "no hint in: {text}\nin: {sql}");
 }

@@ -10,9 +10,11 @@ use crate::{report, value};
 /// The id that a name stands for.
 pub fn id(name: &str) -> Uuid {
     // FNV-1a, 128 bits: no dependency, and the same in every run.
-    let hash = name.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
-        (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
-    });
+    let hash = name
+        .bytes()
+        .fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
+            (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+        });
     Uuid::from_u128(hash)
 }
 
@@ -28,7 +30,11 @@ fn run(c: &mut impl GenericClient, sql: &str, args: Args) {
 /// A tenant.
 #[track_caller]
 pub fn tenant(c: &mut impl GenericClient, name: &str) -> Uuid {
-    run(c, "INSERT INTO authz.tenant (tenant_id, slug, name) VALUES ($1, $2, $2)", &[&id(name), &name]);
+    run(
+        c,
+        "INSERT INTO authz.tenant (tenant_id, slug, name) VALUES ($1, $2, $2)",
+        &[&id(name), &name],
+    );
     id(name)
 }
 
@@ -227,7 +233,16 @@ pub fn rule(
         "INSERT INTO authz.resource_access_rule
                 (tenant_id, effect, priority, resource_type, resource_id, grantee_type, grantee_id, permission_code)
          VALUES ($1, $2, $3, $4, $5::uuid::text, $6, $7, $8) RETURNING rule_id",
-        &[&tenant, &effect, &priority, &resource.0, &resource.1, &grantee.0, &grantee.1, &permission],
+        &[
+            &tenant,
+            &effect,
+            &priority,
+            &resource.0,
+            &resource.1,
+            &grantee.0,
+            &grantee.1,
+            &permission,
+        ],
     )
 }
 
@@ -267,7 +282,11 @@ pub fn page(c: &mut impl GenericClient, tenant: Uuid, name: &str, document: Opti
 /// The plain question.
 #[track_caller]
 pub fn can(c: &mut impl GenericClient, principal: Uuid, permission: &str, resource: Uuid) -> bool {
-    value(c, "SELECT authz_can($1::uuid, $2::text, $3::uuid)", &[&principal, &permission, &resource])
+    value(
+        c,
+        "SELECT authz_can($1::uuid, $2::text, $3::uuid)",
+        &[&principal, &permission, &resource],
+    )
 }
 
 /// The reason code of a denial; `None` where it is allowed.

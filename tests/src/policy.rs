@@ -29,7 +29,20 @@ pub const CONDITIONS: [&str; 9] = [
 
 /// Permissions of the fixture by resource type.
 pub const PERMISSIONS: [(&str, &[&str]); 7] = [
-    ("case", &["view", "comment", "edit", "admin", "approve", "approve", "view_restricted", "view_sealed", "view_deleted"]),
+    (
+        "case",
+        &[
+            "view",
+            "comment",
+            "edit",
+            "admin",
+            "approve",
+            "approve",
+            "view_restricted",
+            "view_sealed",
+            "view_deleted",
+        ],
+    ),
     ("document", &["view", "edit", "view_restricted", "view_sealed"]),
     ("page", &["view", "edit"]),
     ("tenant", &["view", "admin"]),
@@ -130,15 +143,34 @@ impl Policy {
     }
 
     fn pick_option<T: Clone>(&mut self, from: &[T], percent: u32) -> Option<T> {
-        if from.is_empty() || !self.chance(percent) { None } else { Some(self.pick(from)) }
+        if from.is_empty() || !self.chance(percent) {
+            None
+        } else {
+            Some(self.pick(from))
+        }
     }
 
     fn place(&mut self) -> Place {
-        let kinds =
-            ["tenant", "tenant", "organization", "organization", "team", "team", "project", "case", "case", "document", "page"];
+        let kinds = [
+            "tenant",
+            "tenant",
+            "organization",
+            "organization",
+            "team",
+            "team",
+            "project",
+            "case",
+            "case",
+            "document",
+            "page",
+        ];
         loop {
             let kind = self.pick(&kinds);
-            let found = self.places.iter().filter(|p| p.kind == kind && p.tenant.is_some()).choose(&mut self.rng);
+            let found = self
+                .places
+                .iter()
+                .filter(|p| p.kind == kind && p.tenant.is_some())
+                .choose(&mut self.rng);
             if let Some(place) = found {
                 return place.clone();
             }
@@ -146,17 +178,39 @@ impl Policy {
     }
 
     fn places_of(&self, tenant: Uuid, kind: &str) -> Vec<Uuid> {
-        self.places.iter().filter(|p| p.tenant == Some(tenant) && p.kind == kind).map(|p| p.key).collect()
+        self.places
+            .iter()
+            .filter(|p| p.tenant == Some(tenant) && p.kind == kind)
+            .map(|p| p.key)
+            .collect()
     }
 
     fn permission_of(&mut self, kind: &str) -> String {
-        let (kind, actions) = PERMISSIONS.iter().find(|(k, _)| *k == kind).expect("a type of the fixture");
+        let (kind, actions) = PERMISSIONS
+            .iter()
+            .find(|(k, _)| *k == kind)
+            .expect("a type of the fixture");
         // `view` is asked for most, and given most.
-        if self.chance(30) { format!("{kind}.view") } else { format!("{kind}.{}", self.pick(actions)) }
+        if self.chance(30) {
+            format!("{kind}.view")
+        } else {
+            format!("{kind}.{}", self.pick(actions))
+        }
     }
 
     fn permission(&mut self) -> String {
-        let kind = self.pick(&["case", "case", "case", "document", "document", "page", "tenant", "organization", "team", "project"]);
+        let kind = self.pick(&[
+            "case",
+            "case",
+            "case",
+            "document",
+            "document",
+            "page",
+            "tenant",
+            "organization",
+            "team",
+            "project",
+        ]);
         self.permission_of(kind)
     }
 
@@ -179,7 +233,11 @@ impl Policy {
     /// As in a table with both an expiry and a revocation.
     fn closable(&mut self) -> (String, Option<String>, Option<String>) {
         let (from, until) = self.interval();
-        if self.chance(50) { (from, until, None) } else { (from, None, until) }
+        if self.chance(50) {
+            (from, until, None)
+        } else {
+            (from, None, until)
+        }
     }
 
     fn once(&mut self, identity: String) -> bool {
@@ -195,38 +253,70 @@ impl Policy {
     fn scopes(&mut self) {
         for n in 0..self.rng.random_range(2..=3) {
             let tenant = self.uuid();
-            let status = if n > 0 && self.chance(15) { "suspended" } else { "active" };
-            self.row("authz.tenant", json!({"tenant_id": tenant, "slug": format!("t{n}"), "name": "t", "status": status}));
-            self.places.push(Place { tenant: Some(tenant), kind: "tenant", key: tenant });
+            let status = if n > 0 && self.chance(15) {
+                "suspended"
+            } else {
+                "active"
+            };
+            self.row(
+                "authz.tenant",
+                json!({"tenant_id": tenant, "slug": format!("t{n}"), "name": "t", "status": status}),
+            );
+            self.places.push(Place {
+                tenant: Some(tenant),
+                kind: "tenant",
+                key: tenant,
+            });
             self.tenants.push(tenant);
 
             let mut organizations: Vec<Uuid> = Vec::new();
             for depth in 0..4 {
                 // A line of three, and one beside it. Some ids are used in two tenants.
-                let reused: Vec<Uuid> = self.places.iter().filter(|p| p.kind == "organization").map(|p| p.key).collect();
+                let reused: Vec<Uuid> = self
+                    .places
+                    .iter()
+                    .filter(|p| p.kind == "organization")
+                    .map(|p| p.key)
+                    .collect();
                 let id = match self.pick_option(&reused, 15) {
                     Some(id) if !organizations.contains(&id) => id,
                     _ => self.uuid(),
                 };
-                let parent = if depth == 0 || depth == 3 { None } else { organizations.last().copied() };
+                let parent = if depth == 0 || depth == 3 {
+                    None
+                } else {
+                    organizations.last().copied()
+                };
                 self.row(
                     "authz.organization",
                     json!({"tenant_id": tenant, "organization_id": id, "parent_organization_id": parent, "name": "o"}),
                 );
-                self.places.push(Place { tenant: Some(tenant), kind: "organization", key: id });
+                self.places.push(Place {
+                    tenant: Some(tenant),
+                    kind: "organization",
+                    key: id,
+                });
                 organizations.push(id);
             }
             let mut teams: Vec<Uuid> = Vec::new();
             for depth in 0..5 {
                 let id = self.uuid();
-                let parent = if depth == 0 || depth == 3 { None } else { teams.last().copied() };
+                let parent = if depth == 0 || depth == 3 {
+                    None
+                } else {
+                    teams.last().copied()
+                };
                 let organization = self.pick_option(&organizations, 50);
                 self.row(
                     "authz.team",
                     json!({"tenant_id": tenant, "team_id": id, "parent_team_id": parent,
                            "organization_id": organization, "name": "t"}),
                 );
-                self.places.push(Place { tenant: Some(tenant), kind: "team", key: id });
+                self.places.push(Place {
+                    tenant: Some(tenant),
+                    kind: "team",
+                    key: id,
+                });
                 teams.push(id);
             }
             for _ in 0..2 {
@@ -236,7 +326,11 @@ impl Policy {
                     "authz.project",
                     json!({"tenant_id": tenant, "project_id": id, "organization_id": organization, "name": "p"}),
                 );
-                self.places.push(Place { tenant: Some(tenant), kind: "project", key: id });
+                self.places.push(Place {
+                    tenant: Some(tenant),
+                    kind: "project",
+                    key: id,
+                });
             }
         }
     }
@@ -268,7 +362,8 @@ impl Policy {
                 self.row("authz.operator_profile", row);
             }
             if self.chance(50) {
-                let row = json!({"principal_id": principal, "locked_until": self.lock(), "mfa_enabled": self.chance(60)});
+                let row =
+                    json!({"principal_id": principal, "locked_until": self.lock(), "mfa_enabled": self.chance(60)});
                 self.row("authz.account_security", row);
             }
             for tenant in self.tenants.clone() {
@@ -330,7 +425,11 @@ impl Policy {
                 let document = self.parent(&documents);
                 let row = json!({"tenant_id": tenant, "page_id": id, "document_id": document, "title": self.title()});
                 self.row("public.document_page", row);
-                self.places.push(Place { tenant: Some(tenant), kind: "page", key: id });
+                self.places.push(Place {
+                    tenant: Some(tenant),
+                    kind: "page",
+                    key: id,
+                });
             }
         }
         self.case(None);
@@ -362,9 +461,18 @@ impl Policy {
 
     /// A new key, or one that another tenant uses for the same kind of thing.
     fn key(&mut self, kind: &'static str, tenant: Option<Uuid>) -> Uuid {
-        let own: Vec<Uuid> = self.places.iter().filter(|p| p.kind == kind && p.tenant == tenant).map(|p| p.key).collect();
-        let others: Vec<Uuid> =
-            self.places.iter().filter(|p| p.kind == kind && !own.contains(&p.key)).map(|p| p.key).collect();
+        let own: Vec<Uuid> = self
+            .places
+            .iter()
+            .filter(|p| p.kind == kind && p.tenant == tenant)
+            .map(|p| p.key)
+            .collect();
+        let others: Vec<Uuid> = self
+            .places
+            .iter()
+            .filter(|p| p.kind == kind && !own.contains(&p.key))
+            .map(|p| p.key)
+            .collect();
         self.pick_option(&others, 12).unwrap_or_else(|| self.uuid())
     }
 
@@ -386,7 +494,11 @@ impl Policy {
             "confidentiality_level": self.level(), "deleted_at": deleted, "title": self.title(),
         });
         self.row("public.case_record", row);
-        self.places.push(Place { tenant, kind: "case", key: id });
+        self.places.push(Place {
+            tenant,
+            kind: "case",
+            key: id,
+        });
     }
 
     fn document(&mut self, tenant: Uuid) {
@@ -395,7 +507,11 @@ impl Policy {
         let row = json!({"tenant_id": tenant, "document_id": id, "case_id": case,
                          "confidentiality_level": self.level(), "title": self.title()});
         self.row("public.case_document", row);
-        self.places.push(Place { tenant: Some(tenant), kind: "document", key: id });
+        self.places.push(Place {
+            tenant: Some(tenant),
+            kind: "document",
+            key: id,
+        });
     }
 
     fn role_graph(&mut self) {
@@ -443,11 +559,20 @@ impl Policy {
         let (place, role) = (self.place(), self.pick(&self.roles.clone()));
         let tenant = place.tenant.expect("a scope inside a tenant");
         let platform = self.chance(8);
-        let principal = if self.chance(90) && !platform { self.member_of(tenant) } else { self.pick(&self.principals.clone()) };
+        let principal = if self.chance(90) && !platform {
+            self.member_of(tenant)
+        } else {
+            self.pick(&self.principals.clone())
+        };
         let (from, expires, revoked) = self.closable();
-        let (tenant, scope_type, scope_id) =
-            if platform { (None, "platform", None) } else { (Some(tenant), place.kind, Some(place.key)) };
-        if self.once(format!("assign {principal} {role} {scope_type} {scope_id:?} {tenant:?}")) {
+        let (tenant, scope_type, scope_id) = if platform {
+            (None, "platform", None)
+        } else {
+            (Some(tenant), place.kind, Some(place.key))
+        };
+        if self.once(format!(
+            "assign {principal} {role} {scope_type} {scope_id:?} {tenant:?}"
+        )) {
             self.row(
                 "authz.principal_role_assignment",
                 json!({"tenant_id": tenant, "principal_id": principal, "role_code": role, "scope_type": scope_type,
@@ -457,8 +582,17 @@ impl Policy {
     }
 
     fn member_of(&mut self, tenant: Uuid) -> Uuid {
-        let members: Vec<Uuid> = self.members.iter().filter(|(t, _)| *t == tenant).map(|(_, p)| *p).collect();
-        if members.is_empty() { self.pick(&self.principals.clone()) } else { self.pick(&members) }
+        let members: Vec<Uuid> = self
+            .members
+            .iter()
+            .filter(|(t, _)| *t == tenant)
+            .map(|(_, p)| *p)
+            .collect();
+        if members.is_empty() {
+            self.pick(&self.principals.clone())
+        } else {
+            self.pick(&members)
+        }
     }
 
     /// A grantee that exists in the tenant: kind and id.
@@ -516,7 +650,11 @@ impl Policy {
         };
         let effect = effect.unwrap_or_else(|| self.pick(&["allow", "deny"]));
         let key = if self.chance(85) { Some(place.key) } else { None };
-        let permission = if self.chance(75) { Some(self.permission_at(&place)) } else { None };
+        let permission = if self.chance(75) {
+            Some(self.permission_at(&place))
+        } else {
+            None
+        };
         let (from, until) = self.interval();
         let priority = self.rng.random_range(0..3);
         if self.once(format!("rule {place:?} {key:?} {kind} {id:?} {permission:?} {effect}")) {
@@ -537,7 +675,9 @@ impl Policy {
             _ => (place.tenant, Some(place.kind), Some(place.key)),
         };
         let principal = self.pick(&self.principals.clone());
-        let approver = self.pick_option(&self.principals.clone(), 60).filter(|approver| *approver != principal);
+        let approver = self
+            .pick_option(&self.principals.clone(), 60)
+            .filter(|approver| *approver != principal);
         let start = self.rng.random_range(DAY..100 * DAY);
         let until = match self.rng.random_range(0..100) {
             0..60 => self.rng.random_range(DAY..10 * DAY),
@@ -567,8 +707,11 @@ impl Policy {
         self.rows = rows;
         for kind in ["case", "document"] {
             let role = self.pick_option(&self.roles.clone(), 80);
-            let clearance =
-                self.pick(&[None, Some(json!({"restricted": "L2"})), Some(json!({"restricted": "L1", "sealed": "L3"}))]);
+            let clearance = self.pick(&[
+                None,
+                Some(json!({"restricted": "L2"})),
+                Some(json!({"restricted": "L1", "sealed": "L3"})),
+            ]);
             let owner_role = if kind == "case" { role } else { None };
             transaction
                 .execute(
@@ -614,7 +757,13 @@ impl Policy {
                 &format!("valid_until IS NULL AND {}", started("valid_from")),
                 skip,
             ),
-            4 => close("authz.privileged_access_session", "session_id", "ended_at", "ended_at IS NULL", skip),
+            4 => close(
+                "authz.privileged_access_session",
+                "session_id",
+                "ended_at",
+                "ended_at IS NULL",
+                skip,
+            ),
             5 | 6 => {
                 self.rule(Some("deny"));
                 String::new()
@@ -670,17 +819,30 @@ impl Policy {
                 // To the top, or below a team that has no parent: no cycle.
                 let tenant = self.pick(&self.tenants.clone());
                 let teams = self.places_of(tenant, "team");
-                let parent = if self.chance(50) { format!("'{}'", teams[3]) } else { "NULL".to_owned() };
+                let parent = if self.chance(50) {
+                    format!("'{}'", teams[3])
+                } else {
+                    "NULL".to_owned()
+                };
                 format!(
                     "UPDATE authz.team SET parent_team_id = {parent} WHERE tenant_id = '{tenant}' AND team_id = '{}'",
                     teams[self.rng.random_range(0..3)]
                 )
             }
             18 => {
-                let case = self.pick(&self.places.iter().filter(|p| p.kind == "case").map(|p| p.key).collect::<Vec<_>>());
+                let case = self.pick(
+                    &self
+                        .places
+                        .iter()
+                        .filter(|p| p.kind == "case")
+                        .map(|p| p.key)
+                        .collect::<Vec<_>>(),
+                );
                 match self.rng.random_range(0..3) {
                     0 => format!("UPDATE public.case_record SET deleted_at = now() WHERE case_id = '{case}'"),
-                    1 => format!("UPDATE public.case_record SET confidentiality_level = 'sealed' WHERE case_id = '{case}'"),
+                    1 => format!(
+                        "UPDATE public.case_record SET confidentiality_level = 'sealed' WHERE case_id = '{case}'"
+                    ),
                     _ => {
                         let owner = self.pick(&self.principals.clone());
                         format!("UPDATE public.case_record SET owner_id = '{owner}' WHERE case_id = '{case}'")
@@ -698,7 +860,9 @@ impl Policy {
         };
         let mut shown = statement.clone();
         if !statement.is_empty() {
-            client.batch_execute(&statement).unwrap_or_else(|e| panic!("{}\nin: {statement}", report(&e)));
+            client
+                .batch_execute(&statement)
+                .unwrap_or_else(|e| panic!("{}\nin: {statement}", report(&e)));
         }
         for (table, row) in self.rows.split_off(before) {
             insert(client, table, &row);
@@ -726,7 +890,11 @@ impl Policy {
             Some(permission) => permission.to_owned(),
             None => self.permission(),
         };
-        Some((permission, uuid("principal_id").or(uuid("grantee_id").filter(|id| self.principals.contains(id))), uuid("tenant_id")))
+        Some((
+            permission,
+            uuid("principal_id").or(uuid("grantee_id").filter(|id| self.principals.contains(id))),
+            uuid("tenant_id"),
+        ))
     }
 
     /// A question; mostly about things that exist and have something to do with each other.
@@ -737,9 +905,19 @@ impl Policy {
         };
         let kind = permission.split('.').next().expect("type.action").to_owned();
         let of_kind = |p: &&Place| p.kind == kind;
-        let near: Vec<Place> = self.places.iter().filter(of_kind).filter(|p| p.tenant == tenant).cloned().collect();
+        let near: Vec<Place> = self
+            .places
+            .iter()
+            .filter(of_kind)
+            .filter(|p| p.tenant == tenant)
+            .cloned()
+            .collect();
         let any: Vec<Place> = self.places.iter().filter(of_kind).cloned().collect();
-        let place = if near.is_empty() { self.pick(&any) } else { self.pick(&near) };
+        let place = if near.is_empty() {
+            self.pick(&any)
+        } else {
+            self.pick(&near)
+        };
         let principal = match (principal, place.tenant) {
             (Some(principal), _) => principal,
             (None, Some(tenant)) if self.chance(75) => self.member_of(tenant),
@@ -758,7 +936,10 @@ impl Policy {
             _ => {
                 let mut context = Map::new();
                 if self.chance(60) {
-                    context.insert("mfa".to_owned(), self.pick(&[json!(true), json!(true), json!(false), json!("true"), json!(1)]));
+                    context.insert(
+                        "mfa".to_owned(),
+                        self.pick(&[json!(true), json!(true), json!(false), json!("true"), json!(1)]),
+                    );
                 }
                 if self.chance(50) {
                     context.insert("region".to_owned(), self.pick(&[json!("eu"), json!("us")]));
@@ -780,7 +961,14 @@ impl Policy {
             _ => Some(-400 * DAY),
         };
         let at = at.map(|minutes| self.instant(minutes));
-        Question { principal, permission, resource: resource.to_string(), tenant, context, at }
+        Question {
+            principal,
+            permission,
+            resource: resource.to_string(),
+            tenant,
+            context,
+            at,
+        }
     }
 }
 

@@ -85,7 +85,9 @@ fn compare(client: &mut Client, questions: &[Question], label: &str, found: &Fou
     assert_eq!(rows.len(), questions.len(), "{label}: every question is compared");
     for row in rows {
         let question = &questions[row.get::<_, i32>(0) as usize];
-        let expected: String = row.get::<_, Option<String>>(1).unwrap_or_else(|| panic!("the oracle is silent: {question:?}"));
+        let expected: String = row
+            .get::<_, Option<String>>(1)
+            .unwrap_or_else(|| panic!("the oracle is silent: {question:?}"));
         *found.by_reason.lock().unwrap().entry(expected.clone()).or_default() += 1;
         found.pairs.fetch_add(1, Ordering::Relaxed);
         let allowed = expected == "allowed";
@@ -119,7 +121,10 @@ fn compare(client: &mut Client, questions: &[Question], label: &str, found: &Fou
 fn one_policy(seed: u64, found: &Found) {
     let db = Db::with(Start::Oracle);
     let mut client = db.connect();
-    let mut policy = Policy::new(seed, chrono::DateTime::from_timestamp(database_time(&mut client), 0).unwrap());
+    let mut policy = Policy::new(
+        seed,
+        chrono::DateTime::from_timestamp(database_time(&mut client), 0).unwrap(),
+    );
     policy.load(&mut client);
     execute(
         &mut client,
@@ -136,21 +141,39 @@ fn one_policy(seed: u64, found: &Found) {
             compare(&mut client, &questions, &label, found);
             execute(&mut client, "BEGIN");
             let undone: Vec<String> = (0..4).map(|_| policy.mutate(&mut client)).collect();
-            compare(&mut client, &questions, &format!("{label}, uncommitted {undone:#?}"), found);
+            compare(
+                &mut client,
+                &questions,
+                &format!("{label}, uncommitted {undone:#?}"),
+                found,
+            );
             execute(&mut client, "ROLLBACK");
-            compare(&mut client, &questions, &format!("{label}, rolled back {undone:#?}"), found);
+            compare(
+                &mut client,
+                &questions,
+                &format!("{label}, rolled back {undone:#?}"),
+                found,
+            );
         } else {
             compare(&mut client, &questions, &label, found);
         }
         for _ in 0..4 {
             changes.push(policy.mutate(&mut client));
         }
-        compare(&mut client, &questions, &format!("{label}, then {:#?}", &changes[changes.len() - 4..]), found);
+        compare(
+            &mut client,
+            &questions,
+            &format!("{label}, then {:#?}", &changes[changes.len() - 4..]),
+            found,
+        );
     }
 }
 
 fn database_time(client: &mut Client) -> i64 {
-    client.query_one("SELECT extract(epoch FROM now())::bigint", &[]).unwrap().get(0)
+    client
+        .query_one("SELECT extract(epoch FROM now())::bigint", &[])
+        .unwrap()
+        .get(0)
 }
 
 #[test]
@@ -180,14 +203,25 @@ fn engine_and_oracle_agree() {
     for difference in differences.iter().take(SHOWN) {
         println!("== {difference}");
     }
-    assert!(differences.is_empty(), "{} differences (run AUTHZ_SEED={seed})", differences.len());
+    assert!(
+        differences.is_empty(),
+        "{} differences (run AUTHZ_SEED={seed})",
+        differences.len()
+    );
     if policies >= POLICIES {
         assert!(pairs >= 20_000, "only {pairs} pairs");
         // A run in which hardly anything happens proves hardly anything.
         for (reason, per_thousand) in [
-            ("allowed", 80), ("principal_inactive", 20), ("resource_not_found", 20), ("outside_tenant", 20),
-            ("resource_deleted", 5), ("explicit_deny", 10), ("no_grant", 50), ("confidentiality", 10),
-            ("condition_failed", 5), ("mfa_required", 1),
+            ("allowed", 80),
+            ("principal_inactive", 20),
+            ("resource_not_found", 20),
+            ("outside_tenant", 20),
+            ("resource_deleted", 5),
+            ("explicit_deny", 10),
+            ("no_grant", 50),
+            ("confidentiality", 10),
+            ("condition_failed", 5),
+            ("mfa_required", 1),
         ] {
             let count = by_reason.get(reason).copied().unwrap_or(0);
             assert!(

@@ -20,7 +20,8 @@ struct Way {
     take: &'static str,
 }
 
-const ASSIGN: &str = "INSERT INTO authz.principal_role_assignment (tenant_id, principal_id, role_code, scope_type, scope_id)
+const ASSIGN: &str =
+    "INSERT INTO authz.principal_role_assignment (tenant_id, principal_id, role_code, scope_type, scope_id)
     VALUES ('{t}', '{p}', 'viewer', 'case', '{c}');";
 
 const WAYS: [Way; 21] = [
@@ -198,7 +199,11 @@ struct Names {
 
 impl Names {
     fn new(n: usize) -> Names {
-        Names { principal: id(&format!("p{n}")), case: id(&format!("c{n}")), n }
+        Names {
+            principal: id(&format!("p{n}")),
+            case: id(&format!("c{n}")),
+            n,
+        }
     }
 
     fn fill(&self, sql: &str) -> String {
@@ -249,9 +254,17 @@ fn every_way(isolation: &str, become_caller: impl Fn(&Db) -> Client) {
         execute(&mut a, "BEGIN");
         execute(&mut a, &names.fill(way.give));
         assert!(can(&mut a, p, "case.view", c), "{}", what("one's own uncommitted gift"));
-        assert!(!can(&mut b, p, "case.view", c), "{}", what("another's uncommitted gift"));
+        assert!(
+            !can(&mut b, p, "case.view", c),
+            "{}",
+            what("another's uncommitted gift")
+        );
         execute(&mut a, "ROLLBACK");
-        assert!(!can(&mut a, p, "case.view", c), "{}", what("after the gift was rolled back"));
+        assert!(
+            !can(&mut a, p, "case.view", c),
+            "{}",
+            what("after the gift was rolled back")
+        );
 
         // The row's boundary is read by the statement's own snapshot: what `give` writes into it is for a new one.
         execute(&mut b, "COMMIT");
@@ -262,23 +275,47 @@ fn every_way(isolation: &str, become_caller: impl Fn(&Db) -> Client) {
         execute(&mut a, "BEGIN");
         execute(&mut a, "SAVEPOINT before");
         execute(&mut a, &names.fill(way.take));
-        assert!(!can(&mut a, p, "case.view", c), "{}", what("one's own uncommitted taking"));
-        assert!(can(&mut b, p, "case.view", c), "{}", what("another's uncommitted taking"));
+        assert!(
+            !can(&mut a, p, "case.view", c),
+            "{}",
+            what("one's own uncommitted taking")
+        );
+        assert!(
+            can(&mut b, p, "case.view", c),
+            "{}",
+            what("another's uncommitted taking")
+        );
         execute(&mut a, "ROLLBACK TO SAVEPOINT before");
-        assert!(can(&mut a, p, "case.view", c), "{}", what("after rolling back to the savepoint"));
+        assert!(
+            can(&mut a, p, "case.view", c),
+            "{}",
+            what("after rolling back to the savepoint")
+        );
         execute(&mut a, &names.fill(way.take));
         assert!(!can(&mut a, p, "case.view", c), "{}", what("taken again"));
         execute(&mut a, "ROLLBACK");
-        assert!(can(&mut a, p, "case.view", c), "{}", what("after the taking was rolled back"));
+        assert!(
+            can(&mut a, p, "case.view", c),
+            "{}",
+            what("after the taking was rolled back")
+        );
         assert!(can(&mut b, p, "case.view", c), "{}", what("after another rolled back"));
 
         execute(&mut a, &names.fill(way.take));
-        assert!(!can(&mut b, p, "case.view", c), "{}", what("in an open transaction after the taking committed"));
+        assert!(
+            !can(&mut b, p, "case.view", c),
+            "{}",
+            what("in an open transaction after the taking committed")
+        );
         // A role switch in between must make no difference, nor a second look.
         assert!(!can(&mut b, p, "case.view", c), "{}", what("the second time"));
         execute(&mut b, "COMMIT");
         assert!(!can(&mut b, p, "case.view", c), "{}", what("in the next transaction"));
-        assert!(!can(&mut a, p, "case.view", c), "{}", what("in the session that took it"));
+        assert!(
+            !can(&mut a, p, "case.view", c),
+            "{}",
+            what("in the session that took it")
+        );
     }
 }
 
@@ -352,12 +389,21 @@ fn a_resource_type_and_a_tenant_and_a_permission_change() {
 fn what_a_membership_and_an_owner_role_gave() {
     let (db, mut a, assignment) = alice(&Server::shared());
     make::revoke(&mut a, assignment);
-    execute(&mut a, &format!("UPDATE public.case_record SET owner_id = '{}'", id("alice")));
-    execute(&mut a, "UPDATE authz.resource_type SET owner_role = 'viewer' WHERE resource_type = 'case'");
+    execute(
+        &mut a,
+        &format!("UPDATE public.case_record SET owner_id = '{}'", id("alice")),
+    );
+    execute(
+        &mut a,
+        "UPDATE authz.resource_type SET owner_role = 'viewer' WHERE resource_type = 'case'",
+    );
     let mut b = db.connect();
     execute(&mut b, "BEGIN ISOLATION LEVEL REPEATABLE READ");
     assert!(can(&mut b, id("alice"), "case.view", id("affair")));
-    execute(&mut a, "UPDATE authz.resource_type SET owner_role = NULL WHERE resource_type = 'case'");
+    execute(
+        &mut a,
+        "UPDATE authz.resource_type SET owner_role = NULL WHERE resource_type = 'case'",
+    );
     assert!(!can(&mut b, id("alice"), "case.view", id("affair")));
 }
 
@@ -381,8 +427,16 @@ fn expiry_needs_no_event() {
     let begin = Instant::now();
     let mut until = |moment: u64, expected: bool| {
         std::thread::sleep(Duration::from_millis(moment).saturating_sub(begin.elapsed()));
-        assert_eq!(can(&mut plain, id("alice"), "case.view", id("affair")), expected, "at {moment} ms");
-        assert_eq!(can(&mut open, id("alice"), "case.view", id("affair")), expected, "at {moment} ms, open transaction");
+        assert_eq!(
+            can(&mut plain, id("alice"), "case.view", id("affair")),
+            expected,
+            "at {moment} ms"
+        );
+        assert_eq!(
+            can(&mut open, id("alice"), "case.view", id("affair")),
+            expected,
+            "at {moment} ms, open transaction"
+        );
     };
     until(0, false);
     until(1_100, true);
@@ -396,7 +450,11 @@ fn prepared_statements_hold_no_decision() {
     execute(&mut b, "SET plan_cache_mode = force_generic_plan");
     let one = b.prepare("SELECT authz_can($1::uuid, 'case.view', $2::uuid)").unwrap();
     let constant = b
-        .prepare(&format!("SELECT authz_can('{}'::uuid, 'case.view', '{}'::uuid)", id("alice"), id("affair")))
+        .prepare(&format!(
+            "SELECT authz_can('{}'::uuid, 'case.view', '{}'::uuid)",
+            id("alice"),
+            id("affair")
+        ))
         .unwrap();
     let rows = b
         .prepare("SELECT count(*) > 0 FROM public.case_record WHERE authz_can($1::uuid, 'case.view', case_id)")
@@ -407,9 +465,21 @@ fn prepared_statements_hold_no_decision() {
             let arguments: [&(dyn postgres::types::ToSql + Sync); 2] = [&id("alice"), &id("affair")];
             for round in 0..7 {
                 // More than five executions, after which a generic plan would be chosen in any case.
-                assert_eq!(b.query_one(&one, &arguments).unwrap().get::<_, bool>(0), expected, "{isolation} {round}");
-                assert_eq!(b.query_one(&constant, &[]).unwrap().get::<_, bool>(0), expected, "{isolation} {round}");
-                assert_eq!(b.query_one(&rows, &arguments[..1]).unwrap().get::<_, bool>(0), expected, "{isolation} {round}");
+                assert_eq!(
+                    b.query_one(&one, &arguments).unwrap().get::<_, bool>(0),
+                    expected,
+                    "{isolation} {round}"
+                );
+                assert_eq!(
+                    b.query_one(&constant, &[]).unwrap().get::<_, bool>(0),
+                    expected,
+                    "{isolation} {round}"
+                );
+                assert_eq!(
+                    b.query_one(&rows, &arguments[..1]).unwrap().get::<_, bool>(0),
+                    expected,
+                    "{isolation} {round}"
+                );
             }
             if expected {
                 make::revoke(&mut a, assignment);
@@ -434,14 +504,20 @@ fn a_message_consumed_by_an_old_snapshot_leaves_nothing_stale() {
         make::revoke(&mut a, given);
         // Locking a relation for the first time consumes the message.
         execute(&mut b, "SELECT count(*) FROM public.case_document");
-        assert!(can(&mut b, id("alice"), "case.view", id("affair")), "{isolation}: by the assignment on the case");
+        assert!(
+            can(&mut b, id("alice"), "case.view", id("affair")),
+            "{isolation}: by the assignment on the case"
+        );
         // A new row is not in the old snapshot.
         assert!(!can(&mut b, id("alice"), "case.view", other), "{isolation}");
         let given = make::assign(&mut a, id("acme"), id("alice"), "viewer", "tenant", id("acme"));
         execute(&mut b, "SELECT count(*) FROM public.document_page");
         make::revoke(&mut a, given);
         execute(&mut b, "COMMIT");
-        assert!(!can(&mut b, id("alice"), "case.view", other), "{isolation}: after the transaction");
+        assert!(
+            !can(&mut b, id("alice"), "case.view", other),
+            "{isolation}: after the transaction"
+        );
     }
     let mut b = db.connect();
     execute(&mut b, "BEGIN ISOLATION LEVEL REPEATABLE READ");
@@ -449,10 +525,16 @@ fn a_message_consumed_by_an_old_snapshot_leaves_nothing_stale() {
     make::revoke(&mut a, assignment);
     execute(&mut b, "SELECT count(*) FROM public.case_document");
     for _ in 0..3 {
-        assert!(!can(&mut b, id("alice"), "case.view", id("affair")), "loaded by the old snapshot");
+        assert!(
+            !can(&mut b, id("alice"), "case.view", id("affair")),
+            "loaded by the old snapshot"
+        );
     }
     execute(&mut b, "COMMIT");
-    assert!(!can(&mut b, id("alice"), "case.view", id("affair")), "kept after the old snapshot");
+    assert!(
+        !can(&mut b, id("alice"), "case.view", id("affair")),
+        "kept after the old snapshot"
+    );
 }
 
 #[test]
@@ -464,7 +546,10 @@ fn a_row_is_checked_again_after_a_lock_wait() {
     let reader_pid: i32 = value(&mut b, "SELECT pg_backend_pid()", &[]);
     let mut transaction = a.transaction().unwrap();
     make::revoke(&mut transaction, assignment);
-    execute(&mut transaction, "UPDATE public.case_record SET title = 'what Alice must not see'");
+    execute(
+        &mut transaction,
+        "UPDATE public.case_record SET title = 'what Alice must not see'",
+    );
     let reader = std::thread::spawn(move || {
         b.query(
             "SELECT title FROM public.case_record WHERE case_id = $1 AND authz_can($2::uuid, 'case.view', case_id) FOR UPDATE",
@@ -512,7 +597,10 @@ fn changes_made_as_a_replica_count_too() {
         make::assign(&mut a, id("acme"), id("alice"), "viewer", "case", id("affair"));
         assert!(can(&mut b, id("alice"), "case.view", id("affair")), "before {table}");
         execute(&mut a, &format!("TRUNCATE authz.{table} CASCADE"));
-        assert!(!can(&mut b, id("alice"), "case.view", id("affair")), "{table} truncated");
+        assert!(
+            !can(&mut b, id("alice"), "case.view", id("affair")),
+            "{table} truncated"
+        );
         // What a replica is sent is complete; a row that is written here needs the triggers that complete it.
         execute(&mut a, "SET session_replication_role = origin");
         match table {
@@ -520,7 +608,10 @@ fn changes_made_as_a_replica_count_too() {
             _ => make::allow(&mut a, "viewer", "case.view", None),
         }
         execute(&mut a, "SET session_replication_role = replica");
-        assert!(can(&mut b, id("alice"), "case.view", id("affair")), "{table} filled again");
+        assert!(
+            can(&mut b, id("alice"), "case.view", id("affair")),
+            "{table} filled again"
+        );
         execute(&mut a, "TRUNCATE authz.principal_role_assignment");
     }
 }
@@ -528,21 +619,36 @@ fn changes_made_as_a_replica_count_too() {
 #[test]
 fn prepared_transactions() {
     let shared = Server::shared();
-    let allowed: String = value(&mut shared.connect("postgres", &shared.user), "SHOW max_prepared_transactions", &[]);
+    let allowed: String = value(
+        &mut shared.connect("postgres", &shared.user),
+        "SHOW max_prepared_transactions",
+        &[],
+    );
     let own = (allowed == "0").then(|| Cluster::start(&["max_prepared_transactions = 4"]));
     let server = own.as_ref().map_or(shared, |cluster| cluster.server.clone());
     let (db, mut a, assignment) = alice(&server);
     let mut b = db.connect();
     let name = &db.name;
     let mut both = |a: &mut Client, expected: bool, moment: &str| {
-        assert_eq!(can(a, id("alice"), "case.view", id("affair")), expected, "who prepared, {moment}");
-        assert_eq!(can(&mut b, id("alice"), "case.view", id("affair")), expected, "another, {moment}");
+        assert_eq!(
+            can(a, id("alice"), "case.view", id("affair")),
+            expected,
+            "who prepared, {moment}"
+        );
+        assert_eq!(
+            can(&mut b, id("alice"), "case.view", id("affair")),
+            expected,
+            "another, {moment}"
+        );
     };
     for end in ["ROLLBACK", "COMMIT"] {
         both(&mut a, true, "before");
         execute(&mut a, "BEGIN");
         make::revoke(&mut a, assignment);
-        assert!(!can(&mut a, id("alice"), "case.view", id("affair")), "own change before PREPARE");
+        assert!(
+            !can(&mut a, id("alice"), "case.view", id("affair")),
+            "own change before PREPARE"
+        );
         execute(&mut a, &format!("PREPARE TRANSACTION '{name}'"));
         both(&mut a, true, "while prepared");
         execute(&mut db.connect(), &format!("{end} PREPARED '{name}'"));
@@ -562,10 +668,17 @@ fn parallel_workers_decide_like_their_leader() {
             id("acme")
         ),
     );
-    let count = format!("SELECT count(*) FROM public.case_record WHERE authz_can('{}'::uuid, 'case.view', case_id)", id("alice"));
+    let count = format!(
+        "SELECT count(*) FROM public.case_record WHERE authz_can('{}'::uuid, 'case.view', case_id)",
+        id("alice")
+    );
     let parallel = |c: &mut Client| {
         let version: i32 = value(c, "SELECT current_setting('server_version_num')::int", &[]);
-        let force = if version >= 160_000 { "debug_parallel_query" } else { "force_parallel_mode" };
+        let force = if version >= 160_000 {
+            "debug_parallel_query"
+        } else {
+            "force_parallel_mode"
+        };
         // The leader does nothing itself, so that it cannot hide what the workers answer.
         execute(
             c,
@@ -591,11 +704,18 @@ fn parallel_workers_decide_like_their_leader() {
         if plan.to_string().contains("\"Workers Launched\":2") || plan.to_string().contains("\"Workers Launched\":1") {
             break;
         }
-        assert!(begin.elapsed() < Duration::from_secs(20), "no worker was launched: {plan:#}");
+        assert!(
+            begin.elapsed() < Duration::from_secs(20),
+            "no worker was launched: {plan:#}"
+        );
     }
     let mut counted = |c: &mut Client, expected: i64, moment: &str| {
         assert_eq!(value::<i64>(c, &count, &[]), expected, "{moment}");
-        assert_eq!(value::<i64>(&mut b, &count, &[]), if moment.contains("uncommitted") { 1 } else { expected }, "b, {moment}");
+        assert_eq!(
+            value::<i64>(&mut b, &count, &[]),
+            if moment.contains("uncommitted") { 1 } else { expected },
+            "b, {moment}"
+        );
     };
     counted(&mut a, 1, "the one case");
     execute(&mut a, "BEGIN");
@@ -612,7 +732,10 @@ fn parallel_workers_decide_like_their_leader() {
     counted(&mut a, 5001, "committed");
     assert_eq!(value::<i64>(&mut unprivileged, &count, &[]), 5001);
     assert_ne!(everything, assignment);
-    execute(&mut a, "UPDATE authz.principal_role_assignment SET revoked_at = statement_timestamp() WHERE revoked_at IS NULL");
+    execute(
+        &mut a,
+        "UPDATE authz.principal_role_assignment SET revoked_at = statement_timestamp() WHERE revoked_at IS NULL",
+    );
     counted(&mut a, 0, "revoked");
     assert_eq!(value::<i64>(&mut unprivileged, &count, &[]), 0);
 }
@@ -681,7 +804,9 @@ fn no_check_after_an_acknowledged_revocation_allows() {
                 if n >= 4 {
                     execute(&mut client, "SET plan_cache_mode = force_generic_plan");
                 }
-                let check = client.prepare("SELECT authz_can($1::uuid, 'case.view', $2::uuid)").unwrap();
+                let check = client
+                    .prepare("SELECT authz_can($1::uuid, 'case.view', $2::uuid)")
+                    .unwrap();
                 while !stop.load(Ordering::SeqCst) {
                     if n >= 6 {
                         execute(&mut client, "BEGIN ISOLATION LEVEL REPEATABLE READ");
@@ -696,7 +821,10 @@ fn no_check_after_an_acknowledged_revocation_allows() {
                             continue;
                         }
                         if before % 4 == 1 {
-                            assert!(!answer, "connection {n} was allowed after the revocation was acknowledged");
+                            assert!(
+                                !answer,
+                                "connection {n} was allowed after the revocation was acknowledged"
+                            );
                             denied.fetch_add(1, Ordering::Relaxed);
                         } else {
                             assert!(answer, "connection {n} was denied after the grant was acknowledged");
@@ -730,7 +858,10 @@ fn no_check_after_an_acknowledged_revocation_allows() {
     });
     let (denied, allowed) = (denied.into_inner(), allowed.into_inner());
     println!("{cycles} changes, {denied} checks after a revocation, {allowed} after a grant");
-    assert!(cycles >= 100 && denied >= 1_000 && allowed >= 1_000, "{cycles} changes, {denied} denied, {allowed} allowed: too few to prove anything");
+    assert!(
+        cycles >= 100 && denied >= 1_000 && allowed >= 1_000,
+        "{cycles} changes, {denied} denied, {allowed} allowed: too few to prove anything"
+    );
 }
 
 struct EndOnPanic<'a>(&'a AtomicBool);

@@ -21,15 +21,32 @@ fn world(db: &Db, table: &str) -> Client {
         let tenant = make::tenant(&mut c, name);
         make::join(&mut c, tenant, id("alice"));
         make::team(&mut c, tenant, &format!("{name} team"), None, None);
-        make::assign(&mut c, tenant, id("alice"), "holder", "team", id(&format!("{name} team")));
+        make::assign(
+            &mut c,
+            tenant,
+            id("alice"),
+            "holder",
+            "team",
+            id(&format!("{name} team")),
+        );
     }
     c
 }
 
 /// One row, in the team of its tenant where `inside`.
 fn thing(c: &mut Client, tenant: &str, key: &str, inside: bool) {
-    let team = if inside { format!("'{}'", id(&format!("{tenant} team"))) } else { "NULL".to_owned() };
-    execute(c, &format!("INSERT INTO public.thing (tenant, key, team) VALUES ('{}', {key}, {team})", id(tenant)));
+    let team = if inside {
+        format!("'{}'", id(&format!("{tenant} team")))
+    } else {
+        "NULL".to_owned()
+    };
+    execute(
+        c,
+        &format!(
+            "INSERT INTO public.thing (tenant, key, team) VALUES ('{}', {key}, {team})",
+            id(tenant)
+        ),
+    );
 }
 
 #[track_caller]
@@ -47,7 +64,9 @@ fn can_in(c: &mut Client, key: &str, tenant: &str) -> bool {
 fn ask(c: &mut Client, arguments: &str) -> bool {
     let sql = format!("SELECT authz_can({arguments})");
     match c.query_one(&sql, &[]) {
-        Ok(row) => row.get::<_, Option<bool>>(0).unwrap_or_else(|| panic!("NULL from {sql}")),
+        Ok(row) => row
+            .get::<_, Option<bool>>(0)
+            .unwrap_or_else(|| panic!("NULL from {sql}")),
         Err(e) => panic!("{}\nin: {sql}", report(&e)),
     }
 }
@@ -81,8 +100,14 @@ fn numbers(key: &str, more: &str, beyond: &[&str]) {
         assert!(!can(&mut c, &format!("'{other}'::text")), "{what}: {other:?}");
     }
     for beyond in beyond {
-        assert!(!can(&mut c, &format!("({beyond})::bigint")), "{what}: {beyond} is out of range");
-        assert!(!can(&mut c, &format!("'{beyond}'::text")), "{what}: {beyond} is out of range");
+        assert!(
+            !can(&mut c, &format!("({beyond})::bigint")),
+            "{what}: {beyond} is out of range"
+        );
+        assert!(
+            !can(&mut c, &format!("'{beyond}'::text")),
+            "{what}: {beyond} is out of range"
+        );
     }
     // A key of another type is no key of this one.
     assert!(!can(&mut c, &format!("'{}'::uuid", id("acme"))), "{what}");
@@ -110,12 +135,20 @@ fn numbers(key: &str, more: &str, beyond: &[&str]) {
 
 #[test]
 fn integer_keys() {
-    numbers("integer", ", PRIMARY KEY (tenant, key)", &["2147483648", "-2147483649", "4294967303"]);
+    numbers(
+        "integer",
+        ", PRIMARY KEY (tenant, key)",
+        &["2147483648", "-2147483649", "4294967303"],
+    );
 }
 
 #[test]
 fn integer_keys_with_an_index_of_their_own() {
-    numbers("integer", ", PRIMARY KEY (tenant, key)); CREATE INDEX ON public.thing (key", &["4294967303"]);
+    numbers(
+        "integer",
+        ", PRIMARY KEY (tenant, key)); CREATE INDEX ON public.thing (key",
+        &["4294967303"],
+    );
 }
 
 #[test]
@@ -161,8 +194,16 @@ fn keys_without_any_index() {
 #[test]
 fn keys_with_a_partial_or_an_unusable_index() {
     // An index that does not hold every row must not be believed about the rows that it lacks; nor one on an expression.
-    numbers("integer", "); CREATE INDEX ON public.thing (key) WHERE team IS NULL; CREATE INDEX ON public.thing ((key + 1)", &[]);
-    numbers("integer", "); CREATE INDEX ON public.thing USING hash (key); CREATE INDEX ON public.thing USING brin (key", &[]);
+    numbers(
+        "integer",
+        "); CREATE INDEX ON public.thing (key) WHERE team IS NULL; CREATE INDEX ON public.thing ((key + 1)",
+        &[],
+    );
+    numbers(
+        "integer",
+        "); CREATE INDEX ON public.thing USING hash (key); CREATE INDEX ON public.thing USING brin (key",
+        &[],
+    );
 }
 
 #[test]
@@ -218,14 +259,25 @@ fn text_keys() {
 fn text_keys_under_a_collation_that_knows_no_case() {
     let db = Db::new();
     let mut c = db.connect();
-    if c.batch_execute("CREATE COLLATION public.blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)").is_err() {
+    if c.batch_execute(
+        "CREATE COLLATION public.blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+    )
+    .is_err()
+    {
         // A server built without ICU has no such collations, so nothing can go wrong with them.
-        let icu: i64 = value(&mut c, "SELECT count(*) FROM pg_collation WHERE collprovider = 'i'", &[]);
+        let icu: i64 = value(
+            &mut c,
+            "SELECT count(*) FROM pg_collation WHERE collprovider = 'i'",
+            &[],
+        );
         assert_eq!(icu, 0, "ICU is there, but the collation was refused");
         return;
     }
     // Ids are compared byte by byte; an index that takes two of them for one could not be used.
-    execute(&mut c, &table("text COLLATE public.blind", ", PRIMARY KEY (tenant, key)"));
+    execute(
+        &mut c,
+        &table("text COLLATE public.blind", ", PRIMARY KEY (tenant, key)"),
+    );
     refused(
         &mut c,
         "INSERT INTO authz.resource_type (resource_type, target, key_column, tenant_column) VALUES ('thing', 'public.thing', 'key', 'tenant')",
@@ -251,7 +303,10 @@ fn uuid_keys() {
     let key = id("thing");
     thing(&mut c, "acme", &format!("'{key}'"), true);
     assert!(can(&mut c, &format!("'{key}'::uuid")));
-    assert!(can(&mut c, &format!("'{}'::uuid", key.to_string().to_uppercase())), "the same uuid");
+    assert!(
+        can(&mut c, &format!("'{}'::uuid", key.to_string().to_uppercase())),
+        "the same uuid"
+    );
     assert!(can(&mut c, &format!("'{key}'::text")));
     // A text spells a key of the column's type; in the tables, which compare ids as they stand, only one spelling is let in.
     assert!(can(&mut c, &format!("'{}'::text", key.to_string().to_uppercase())));
@@ -271,11 +326,21 @@ fn uuid_keys() {
 
 #[test]
 fn many_keys_of_every_type_at_once() {
-    for (key, values) in [("uuid", format!("ARRAY['{0}', '{1}', '{0}']::uuid[]", id("thing"), id("nothing"))),
-                          ("bigint", "ARRAY[7, 8, 7]::bigint[]".to_owned()), ("text", "ARRAY['7', '8', '7']::text[]".to_owned())] {
+    for (key, values) in [
+        (
+            "uuid",
+            format!("ARRAY['{0}', '{1}', '{0}']::uuid[]", id("thing"), id("nothing")),
+        ),
+        ("bigint", "ARRAY[7, 8, 7]::bigint[]".to_owned()),
+        ("text", "ARRAY['7', '8', '7']::text[]".to_owned()),
+    ] {
         let db = Db::new();
         let mut c = world(&db, &table(key, ", PRIMARY KEY (tenant, key)"));
-        let first = if key == "uuid" { format!("'{}'", id("thing")) } else { "'7'".to_owned() };
+        let first = if key == "uuid" {
+            format!("'{}'", id("thing"))
+        } else {
+            "'7'".to_owned()
+        };
         thing(&mut c, "acme", &first, true);
         let rows = c
             .query(

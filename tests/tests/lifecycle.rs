@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 fn create_in_a_named_schema() {
     let db = Db::with(Start::Empty);
     let mut c = db.connect();
-    execute(&mut c, "CREATE SCHEMA \"My Apps\"; CREATE EXTENSION authz_ext SCHEMA \"My Apps\"");
+    execute(
+        &mut c,
+        "CREATE SCHEMA \"My Apps\"; CREATE EXTENSION authz_ext SCHEMA \"My Apps\"",
+    );
     let outside: Vec<String> = c
         .query(
             "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid
@@ -94,7 +97,10 @@ fn drop_extension_leaves_nothing() {
         let after = catalogue(&mut c);
         let left: Vec<_> = after.difference(&before).collect();
         let lost: Vec<_> = before.difference(&after).collect();
-        assert!(left.is_empty() && lost.is_empty(), "schema {schema}: left behind {left:#?}, lost {lost:#?}");
+        assert!(
+            left.is_empty() && lost.is_empty(),
+            "schema {schema}: left behind {left:#?}, lost {lost:#?}"
+        );
     }
 }
 
@@ -113,34 +119,60 @@ fn drop_and_create_under_warm_caches() {
     make::case(&mut a, id("acme"), "affair");
     let prepared = b.prepare("SELECT authz_can($1::uuid, 'case.view', $2::uuid)").unwrap();
     let ask_prepared = |b: &mut Client| -> Result<bool, String> {
-        b.query_one(&prepared, &[&id("alice"), &id("affair")]).map(|row| row.get(0)).map_err(|e| report(&e))
+        b.query_one(&prepared, &[&id("alice"), &id("affair")])
+            .map(|row| row.get(0))
+            .map_err(|e| report(&e))
     };
     for round in 0..3 {
         assert!(can(&mut a, id("alice"), "case.view", id("affair")), "round {round}");
         assert_eq!(ask_prepared(&mut b), Ok(true), "round {round}");
         execute(&mut a, "DROP EXTENSION authz_ext");
         for c in [&mut a, &mut b] {
-            refused(c, &format!("SELECT authz_can('{}'::uuid, 'case.view', '{}'::uuid)", id("alice"), id("affair")), "42883", &[]);
+            refused(
+                c,
+                &format!(
+                    "SELECT authz_can('{}'::uuid, 'case.view', '{}'::uuid)",
+                    id("alice"),
+                    id("affair")
+                ),
+                "42883",
+                &[],
+            );
         }
         execute(&mut a, "CREATE EXTENSION authz_ext");
         // The old permission is gone with the old tables.
         for c in [&mut a, &mut b] {
             refused(
                 c,
-                &format!("SELECT authz_can('{}'::uuid, 'case.view', '{}'::uuid)", id("alice"), id("affair")),
+                &format!(
+                    "SELECT authz_can('{}'::uuid, 'case.view', '{}'::uuid)",
+                    id("alice"),
+                    id("affair")
+                ),
                 "42704",
                 &["case.view"],
             );
         }
         let fixture = include_str!("../fixture.sql");
-        let registrations = fixture.find("INSERT INTO authz.resource_type").expect("the fixture registers types");
+        let registrations = fixture
+            .find("INSERT INTO authz.resource_type")
+            .expect("the fixture registers types");
         execute(&mut a, &fixture[registrations..]);
-        assert!(!can(&mut b, id("alice"), "case.view", id("affair")), "round {round}: nobody is there");
+        assert!(
+            !can(&mut b, id("alice"), "case.view", id("affair")),
+            "round {round}: nobody is there"
+        );
         let assignment = fill(&mut a);
-        assert!(can(&mut b, id("alice"), "case.view", id("affair")), "round {round}: filled again");
+        assert!(
+            can(&mut b, id("alice"), "case.view", id("affair")),
+            "round {round}: filled again"
+        );
         // The new tables' triggers tell the old sessions.
         make::revoke(&mut a, assignment);
-        assert!(!can(&mut b, id("alice"), "case.view", id("affair")), "round {round}: revoked");
+        assert!(
+            !can(&mut b, id("alice"), "case.view", id("affair")),
+            "round {round}: revoked"
+        );
         make::assign(&mut a, id("acme"), id("alice"), "viewer", "tenant", id("acme"));
     }
 }
@@ -156,7 +188,12 @@ fn create_and_drop_that_roll_back() {
     make::assign(&mut a, acme, id("alice"), "viewer", "tenant", acme);
     assert!(can(&mut a, id("alice"), "case.view", id("affair")));
     execute(&mut a, "BEGIN; DROP EXTENSION authz_ext; CREATE EXTENSION authz_ext");
-    refused(&mut a, &format!("SELECT authz_can('{0}'::uuid, 'case.view', '{0}'::uuid)", id("alice")), "42704", &[]);
+    refused(
+        &mut a,
+        &format!("SELECT authz_can('{0}'::uuid, 'case.view', '{0}'::uuid)", id("alice")),
+        "42704",
+        &[],
+    );
     execute(&mut a, "ROLLBACK");
     assert!(can(&mut a, id("alice"), "case.view", id("affair")));
 }
@@ -179,7 +216,10 @@ fn contents(c: &mut Client) -> BTreeMap<String, Vec<String>> {
         .into_iter()
         .map(|table| {
             let rows = c
-                .query(&format!("SELECT t::text FROM authz.{table} AS t ORDER BY t::text COLLATE \"C\""), &[])
+                .query(
+                    &format!("SELECT t::text FROM authz.{table} AS t ORDER BY t::text COLLATE \"C\""),
+                    &[],
+                )
                 .unwrap_or_else(|e| panic!("{table}: {}", report(&e)));
             (table, rows.iter().map(|row| row.get(0)).collect())
         })
@@ -222,21 +262,37 @@ fn dump_and_restore_give_the_same_rows_and_decisions() {
     }
     let questions: Vec<Question> = (0..500).map(|_| policy.question()).collect();
     let (rows, answers) = (contents(&mut c), decisions(&mut c, &questions));
-    assert!(rows.values().filter(|rows| !rows.is_empty()).count() >= 15, "nearly every table has rows");
+    assert!(
+        rows.values().filter(|rows| !rows.is_empty()).count() >= 15,
+        "nearly every table has rows"
+    );
     assert!(answers.iter().any(|a| a.starts_with("allow")) && answers.iter().any(|a| a.starts_with("deny")));
 
     let dump = std::env::temp_dir().join(format!("{}.dump", db.name));
     for format in ["custom", "plain"] {
-        run(db.command("pg_dump").args([&format!("--format={format}"), "--no-password", "--file"]).arg(&dump));
+        run(db
+            .command("pg_dump")
+            .args([&format!("--format={format}"), "--no-password", "--file"])
+            .arg(&dump));
         let restored = Db::with(Start::Empty);
         match format {
-            "custom" => run(restored.command("pg_restore").args(["--exit-on-error", "--dbname", &restored.name]).arg(&dump)),
-            _ => run(restored.command("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(&dump)),
+            "custom" => run(restored
+                .command("pg_restore")
+                .args(["--exit-on-error", "--dbname", &restored.name])
+                .arg(&dump)),
+            _ => run(restored
+                .command("psql")
+                .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
+                .arg(&dump)),
         };
         std::fs::remove_file(&dump).unwrap();
         let mut r = restored.connect();
         let again = contents(&mut r);
-        assert_eq!(rows.keys().collect::<Vec<_>>(), again.keys().collect::<Vec<_>>(), "{format}");
+        assert_eq!(
+            rows.keys().collect::<Vec<_>>(),
+            again.keys().collect::<Vec<_>>(),
+            "{format}"
+        );
         for (table, rows) in &rows {
             assert_eq!(rows, &again[table], "{format}: rows of authz.{table}");
         }
@@ -245,9 +301,37 @@ fn dump_and_restore_give_the_same_rows_and_decisions() {
         }
         // The restored database is guarded and awake like the first.
         execute(&mut r, "UPDATE authz.principal SET status = 'suspended'");
-        assert!(questions.iter().zip(decisions(&mut r, &questions)).all(|(q, a)| q.at.is_some() || a.starts_with("deny")));
+        assert!(
+            questions
+                .iter()
+                .zip(decisions(&mut r, &questions))
+                .all(|(q, a)| q.at.is_some() || a.starts_with("deny"))
+        );
         refused_with_hint(&mut r, "DELETE FROM authz.principal", "55000", &[]);
     }
+}
+
+#[test]
+fn a_dump_survives_a_registered_table_that_was_dropped() {
+    let db = Db::new();
+    let mut c = db.connect();
+    let acme = make::tenant(&mut c, "acme");
+    make::role(&mut c, "viewer", &["case.view", "page.view"]);
+    make::member(&mut c, acme, "alice");
+    make::assign(&mut c, acme, id("alice"), "viewer", "tenant", acme);
+    make::case(&mut c, acme, "affair");
+    execute(&mut c, "DROP TABLE public.document_page");
+    let dump = std::env::temp_dir().join(format!("{}.dump", db.name));
+    run(db.command("pg_dump").arg("--file").arg(&dump));
+    let restored = Db::with(Start::Empty);
+    run(restored
+        .command("psql")
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
+        .arg(&dump));
+    std::fs::remove_file(&dump).unwrap();
+    let mut r = restored.connect();
+    assert!(can(&mut r, id("alice"), "case.view", id("affair")));
+    assert!(!can(&mut r, id("alice"), "page.view", id("affair")));
 }
 
 #[test]
@@ -268,8 +352,11 @@ fn a_schema_authz_that_is_there_already_is_not_taken_over() {
     let role = db.role();
     execute(&mut c, &format!("CREATE SCHEMA authz AUTHORIZATION {role}"));
     refused(&mut c, "CREATE EXTENSION authz_ext", "42P06", &["authz"]);
-    let functions: i64 =
-        value(&mut c, "SELECT count(*) FROM pg_proc WHERE proname LIKE 'authz%' AND oid >= 16384", &[]);
+    let functions: i64 = value(
+        &mut c,
+        "SELECT count(*) FROM pg_proc WHERE proname LIKE 'authz%' AND oid >= 16384",
+        &[],
+    );
     assert_eq!(functions, 0, "something was left behind");
 }
 

@@ -19,7 +19,14 @@ struct Ask<'a> {
 }
 
 fn ask<'a>(principal: &'a str, permission: &'a str, resource: &'a str) -> Ask<'a> {
-    Ask { principal, permission, resource, tenant: None, context: None, at: "NULL" }
+    Ask {
+        principal,
+        permission,
+        resource,
+        tenant: None,
+        context: None,
+        at: "NULL",
+    }
 }
 
 impl Ask<'_> {
@@ -43,15 +50,30 @@ impl Ask<'_> {
                     authz_explain($1, $2, $3::uuid, $4, $5, {at}) AS e",
             at = self.at
         );
-        let Ask { principal, permission, resource, .. } = self;
+        let Ask {
+            principal,
+            permission,
+            resource,
+            ..
+        } = self;
         let row = c
-            .query_one(&sql, &[&id(principal), permission, &id(resource), &self.tenant, &self.context])
+            .query_one(
+                &sql,
+                &[&id(principal), permission, &id(resource), &self.tenant, &self.context],
+            )
             .unwrap_or_else(|e| panic!("{}", report(&e)));
         let (oracle, engine): (Option<String>, Option<String>) = (row.get(0), row.get(1));
-        let shown = format!("{principal} {permission} {resource} tenant {:?} context {:?} at {}", self.tenant, self.context, self.at);
+        let shown = format!(
+            "{principal} {permission} {resource} tenant {:?} context {:?} at {}",
+            self.tenant, self.context, self.at
+        );
         assert_eq!(oracle.as_deref(), Some(expected), "the oracle on {shown}");
         let explanation: Value = row.get(2);
-        assert_eq!(engine.as_deref(), Some(expected), "the engine on {shown}\n{explanation:#}");
+        assert_eq!(
+            engine.as_deref(),
+            Some(expected),
+            "the engine on {shown}\n{explanation:#}"
+        );
     }
 }
 
@@ -70,7 +92,10 @@ fn world() -> (Db, Client) {
     make::team(c, acme, "squad", Some(crew), None);
     make::project(c, acme, "apollo", Some(branch));
     make::case(c, acme, "affair");
-    execute(c, &format!("UPDATE public.case_record SET owning_team_id = '{}'", id("squad")));
+    execute(
+        c,
+        &format!("UPDATE public.case_record SET owning_team_id = '{}'", id("squad")),
+    );
     make::role(c, "viewer", &["case.view"]);
     make::role(c, "editor", &["case.edit"]);
     (db, client)
@@ -94,7 +119,10 @@ fn step_1_the_principal() {
         ask("alice", "case.view", "nothing").is(c, "principal_inactive");
         ask("alice", "case.view", "affair").is(c, "principal_inactive");
     }
-    execute(c, "UPDATE authz.principal SET status = 'active', locked_until = now() + interval '1 hour'");
+    execute(
+        c,
+        "UPDATE authz.principal SET status = 'active', locked_until = now() + interval '1 hour'",
+    );
     ask("alice", "case.view", "affair").is(c, "principal_inactive");
     execute(c, "UPDATE authz.principal SET locked_until = now() - interval '1 hour'");
     ask("alice", "case.view", "affair").is(c, "allowed");
@@ -114,13 +142,17 @@ fn step_2_the_resource() {
     make::assign(c, id("acme"), id("alice"), "viewer", "tenant", id("acme"));
     ask("alice", "case.view", "nothing").is(c, "resource_not_found");
     ask("alice", "case.view", "affair").tenant("acme").is(c, "allowed");
-    ask("alice", "case.view", "affair").tenant("globex").is(c, "resource_not_found");
+    ask("alice", "case.view", "affair")
+        .tenant("globex")
+        .is(c, "resource_not_found");
     // The permission says where to look: no document has this key.
     ask("alice", "document.view", "affair").is(c, "resource_not_found");
     make::case(c, id("globex"), "affair");
     ask("alice", "case.view", "affair").is(c, "resource_not_found");
     ask("alice", "case.view", "affair").tenant("acme").is(c, "allowed");
-    ask("alice", "case.view", "affair").tenant("globex").is(c, "outside_tenant");
+    ask("alice", "case.view", "affair")
+        .tenant("globex")
+        .is(c, "outside_tenant");
 }
 
 #[test]
@@ -141,7 +173,9 @@ fn step_2_a_row_without_tenant_belongs_to_the_platform() {
     make::principal(c, "root");
     make::assign_platform(c, id("root"), "viewer");
     ask("root", "case.view", "stray").is(c, "allowed");
-    ask("root", "case.view", "stray").tenant("acme").is(c, "resource_not_found");
+    ask("root", "case.view", "stray")
+        .tenant("acme")
+        .is(c, "resource_not_found");
 }
 
 #[test]
@@ -174,8 +208,24 @@ fn step_3_what_a_suspended_membership_left_behind_gives_nothing() {
     make::member(c, acme, "alice");
     make::assign(c, acme, id("alice"), "editor", "tenant", acme);
     make::grant(c, acme, ("case", affair), ("principal", &text("alice")), "case.admin");
-    make::rule(c, acme, "deny", 1, ("case", Some(affair)), ("any", None), Some("case.view"));
-    make::rule(c, acme, "allow", 2, ("case", Some(affair)), ("principal", Some(&text("alice"))), Some("case.view"));
+    make::rule(
+        c,
+        acme,
+        "deny",
+        1,
+        ("case", Some(affair)),
+        ("any", None),
+        Some("case.view"),
+    );
+    make::rule(
+        c,
+        acme,
+        "allow",
+        2,
+        ("case", Some(affair)),
+        ("principal", Some(&text("alice"))),
+        Some("case.view"),
+    );
     make::assign_platform(c, id("alice"), "viewer");
     ask("alice", "case.view", "affair").is(c, "allowed");
     ask("alice", "case.edit", "affair").is(c, "allowed");
@@ -183,7 +233,10 @@ fn step_3_what_a_suspended_membership_left_behind_gives_nothing() {
     // The platform role still brings it in, but the allow rule no longer outweighs the deny.
     ask("alice", "case.view", "affair").is(c, "explicit_deny");
     ask("alice", "case.edit", "affair").is(c, "outside_tenant");
-    execute(c, "UPDATE authz.resource_access_rule SET valid_until = now() WHERE effect = 'deny'");
+    execute(
+        c,
+        "UPDATE authz.resource_access_rule SET valid_until = now() WHERE effect = 'deny'",
+    );
     ask("alice", "case.view", "affair").is(c, "allowed");
 }
 
@@ -200,7 +253,15 @@ fn step_4_soft_deletion() {
     make::allow(c, "viewer", "case.view_deleted", None);
     ask("alice", "case.view", "affair").is(c, "allowed");
     ask("alice", "case.edit", "affair").is(c, "no_grant");
-    make::rule(c, id("acme"), "deny", 0, ("tenant", None), ("any", None), Some("case.view_deleted"));
+    make::rule(
+        c,
+        id("acme"),
+        "deny",
+        0,
+        ("tenant", None),
+        ("any", None),
+        Some("case.view_deleted"),
+    );
     ask("alice", "case.view", "affair").is(c, "resource_deleted");
 }
 
@@ -212,13 +273,37 @@ fn step_5_priorities_and_ties() {
     make::member(c, acme, "alice");
     make::assign(c, acme, id("alice"), "editor", "tenant", acme);
     let alice = text("alice");
-    make::rule(c, acme, "deny", 5, ("team", Some(id("crew"))), ("principal", Some(&alice)), Some("case.view"));
+    make::rule(
+        c,
+        acme,
+        "deny",
+        5,
+        ("team", Some(id("crew"))),
+        ("principal", Some(&alice)),
+        Some("case.view"),
+    );
     ask("alice", "case.view", "affair").is(c, "explicit_deny");
     // Implication does not widen rules.
     ask("alice", "case.comment", "affair").is(c, "allowed");
-    make::rule(c, acme, "allow", 5, ("case", Some(affair)), ("principal", Some(&alice)), Some("case.view"));
+    make::rule(
+        c,
+        acme,
+        "allow",
+        5,
+        ("case", Some(affair)),
+        ("principal", Some(&alice)),
+        Some("case.view"),
+    );
     ask("alice", "case.view", "affair").is(c, "explicit_deny");
-    make::rule(c, acme, "allow", 6, ("organization", None), ("any", None), Some("case.view"));
+    make::rule(
+        c,
+        acme,
+        "allow",
+        6,
+        ("organization", None),
+        ("any", None),
+        Some("case.view"),
+    );
     ask("alice", "case.view", "affair").is(c, "allowed");
     make::rule(c, acme, "deny", 7, ("case", None), ("any", None), None);
     ask("alice", "case.view", "affair").is(c, "explicit_deny");
@@ -256,7 +341,12 @@ fn subjects_nest() {
     make::member(c, acme, "alice");
     make::join_team(c, acme, id("squad"), id("alice"));
     // squad is in crew, crew is branch's, branch is in firm: what is given to any of them is given to alice.
-    for (kind, name) in [("team", "squad"), ("team", "crew"), ("organization", "branch"), ("organization", "firm")] {
+    for (kind, name) in [
+        ("team", "squad"),
+        ("team", "crew"),
+        ("organization", "branch"),
+        ("organization", "firm"),
+    ] {
         ask("alice", "case.view", "affair").is(c, "no_grant");
         let grant = make::grant(c, acme, ("case", affair), (kind, &text(name)), "case.view");
         ask("alice", "case.view", "affair").is(c, "allowed");
@@ -264,7 +354,15 @@ fn subjects_nest() {
     }
     // What is denied to the whole is denied to its parts.
     make::grant(c, acme, ("case", affair), ("principal", &text("alice")), "case.view");
-    make::rule(c, acme, "deny", 0, ("case", Some(affair)), ("organization", Some(&text("firm"))), None);
+    make::rule(
+        c,
+        acme,
+        "deny",
+        0,
+        ("case", Some(affair)),
+        ("organization", Some(&text("firm"))),
+        None,
+    );
     ask("alice", "case.view", "affair").is(c, "explicit_deny");
 }
 
@@ -281,7 +379,15 @@ fn subjects_by_role() {
     // Held anywhere in the tenant, even where the case is not.
     let held = make::assign(c, acme, id("alice"), "lead", "project", id("apollo"));
     ask("alice", "case.admin", "affair").is(c, "allowed");
-    make::rule(c, acme, "deny", 0, ("case", Some(affair)), ("role", Some("viewer")), Some("case.admin"));
+    make::rule(
+        c,
+        acme,
+        "deny",
+        0,
+        ("case", Some(affair)),
+        ("role", Some("viewer")),
+        Some("case.admin"),
+    );
     ask("alice", "case.admin", "affair").is(c, "explicit_deny");
     // The one exception to monotony: closing an assignment lifts what was denied to the role.
     make::revoke(c, held);
@@ -304,7 +410,11 @@ fn step_6_assignments_on_every_scope_of_the_chain() {
     make::case(c, acme, "mission");
     execute(
         c,
-        &format!("UPDATE public.case_record SET project_id = '{}' WHERE case_id = '{}'", text("apollo"), text("mission")),
+        &format!(
+            "UPDATE public.case_record SET project_id = '{}' WHERE case_id = '{}'",
+            text("apollo"),
+            text("mission")
+        ),
     );
     make::organization(c, acme, "elsewhere", None);
     for (kind, node, affair, mission) in [
@@ -331,7 +441,11 @@ fn step_6_scopes_are_resources() {
     let c = &mut client;
     let acme = id("acme");
     make::member(c, acme, "alice");
-    make::role(c, "officer", &["team.view", "organization.view", "project.view", "tenant.view"]);
+    make::role(
+        c,
+        "officer",
+        &["team.view", "organization.view", "project.view", "tenant.view"],
+    );
     make::assign(c, acme, id("alice"), "officer", "organization", id("branch"));
     ask("alice", "organization.view", "branch").is(c, "allowed");
     ask("alice", "organization.view", "firm").is(c, "no_grant");
@@ -339,7 +453,9 @@ fn step_6_scopes_are_resources() {
     ask("alice", "project.view", "apollo").is(c, "allowed");
     ask("alice", "tenant.view", "acme").is(c, "no_grant");
     ask("alice", "tenant.view", "globex").is(c, "outside_tenant");
-    ask("alice", "tenant.view", "acme").tenant("globex").is(c, "resource_not_found");
+    ask("alice", "tenant.view", "acme")
+        .tenant("globex")
+        .is(c, "resource_not_found");
 }
 
 #[test]
@@ -357,11 +473,17 @@ fn step_6_role_inheritance_and_implication_have_their_times() {
     // edit implies comment, comment implies view; nothing implies admin.
     ask("alice", "case.view", "affair").is(c, "allowed");
     ask("alice", "case.admin", "affair").is(c, "no_grant");
-    execute(c, "UPDATE authz.role_inheritance SET valid_until = now() WHERE inherited_role_code = 'editor'");
+    execute(
+        c,
+        "UPDATE authz.role_inheritance SET valid_until = now() WHERE inherited_role_code = 'editor'",
+    );
     ask("alice", "case.view", "affair").is(c, "no_grant");
     make::allow(c, "chief", "case.view", None);
     ask("alice", "case.view", "affair").is(c, "allowed");
-    execute(c, "UPDATE authz.role_permission SET valid_until = now() WHERE role_code = 'chief'");
+    execute(
+        c,
+        "UPDATE authz.role_permission SET valid_until = now() WHERE role_code = 'chief'",
+    );
     ask("alice", "case.view", "affair").is(c, "no_grant");
 }
 
@@ -371,7 +493,13 @@ fn step_6_grants_reach_down_and_imply() {
     let c = &mut client;
     let acme = id("acme");
     make::member(c, acme, "alice");
-    let grant = make::grant(c, acme, ("organization", id("firm")), ("principal", &text("alice")), "case.edit");
+    let grant = make::grant(
+        c,
+        acme,
+        ("organization", id("firm")),
+        ("principal", &text("alice")),
+        "case.edit",
+    );
     ask("alice", "case.view", "affair").is(c, "allowed");
     ask("alice", "case.admin", "affair").is(c, "no_grant");
     make::revoke_grant(c, grant);
@@ -397,19 +525,31 @@ fn step_6_ownership() {
     let c = &mut client;
     let acme = id("acme");
     make::member(c, acme, "alice");
-    execute(c, &format!("UPDATE public.case_record SET owner_id = '{}'", text("alice")));
+    execute(
+        c,
+        &format!("UPDATE public.case_record SET owner_id = '{}'", text("alice")),
+    );
     ask("alice", "case.view", "affair").is(c, "no_grant");
-    execute(c, "UPDATE authz.resource_type SET owner_role = 'viewer' WHERE resource_type = 'case'");
+    execute(
+        c,
+        "UPDATE authz.resource_type SET owner_role = 'viewer' WHERE resource_type = 'case'",
+    );
     ask("alice", "case.view", "affair").is(c, "allowed");
     // What the owner role says, no more.
     ask("alice", "case.edit", "affair").is(c, "no_grant");
     for owner in ["squad", "crew", "branch", "firm"] {
-        execute(c, &format!("UPDATE public.case_record SET owner_id = '{}'", text(owner)));
+        execute(
+            c,
+            &format!("UPDATE public.case_record SET owner_id = '{}'", text(owner)),
+        );
         ask("alice", "case.view", "affair").is(c, "no_grant");
     }
     make::join_team(c, acme, id("squad"), id("alice"));
     for owner in ["squad", "crew", "branch", "firm"] {
-        execute(c, &format!("UPDATE public.case_record SET owner_id = '{}'", text(owner)));
+        execute(
+            c,
+            &format!("UPDATE public.case_record SET owner_id = '{}'", text(owner)),
+        );
         ask("alice", "case.view", "affair").is(c, "allowed");
     }
     execute(c, "UPDATE authz.tenant_membership SET status = 'suspended'");
@@ -423,8 +563,14 @@ fn step_6_the_owner_role_counts_as_assigned_at_the_resource() {
     let acme = id("acme");
     make::member(c, acme, "alice");
     make::role(c, "holder", &["case.view", "document.view"]);
-    execute(c, &format!("UPDATE public.case_record SET owner_id = '{}'", text("alice")));
-    execute(c, "UPDATE authz.resource_type SET owner_role = 'holder' WHERE resource_type = 'case'");
+    execute(
+        c,
+        &format!("UPDATE public.case_record SET owner_id = '{}'", text("alice")),
+    );
+    execute(
+        c,
+        "UPDATE authz.resource_type SET owner_role = 'holder' WHERE resource_type = 'case'",
+    );
     make::document(c, acme, "letter", Some(id("affair")));
     // An assignment at a case covers the documents in it; so does one that ownership of the case stands for.
     ask("alice", "document.view", "letter").is(c, "allowed");
@@ -449,12 +595,21 @@ fn step_6_break_glass() {
     let c = &mut client;
     make::principal(c, "alice");
     make::principal(c, "boss");
-    session(c, "break_glass", "alice", &format!("'{}', NULL, NULL", id("acme")), "NULL, NULL, false");
+    session(
+        c,
+        "break_glass",
+        "alice",
+        &format!("'{}', NULL, NULL", id("acme")),
+        "NULL, NULL, false",
+    );
     ask("alice", "case.admin", "affair").is(c, "allowed");
     ask("alice", "tenant.view", "globex").is(c, "outside_tenant");
     execute(c, "UPDATE public.case_record SET deleted_at = now()");
     ask("alice", "case.admin", "affair").is(c, "allowed");
-    execute(c, "UPDATE public.case_record SET deleted_at = NULL, confidentiality_level = 'sealed'");
+    execute(
+        c,
+        "UPDATE public.case_record SET deleted_at = NULL, confidentiality_level = 'sealed'",
+    );
     ask("alice", "case.view", "affair").is(c, "confidentiality");
     execute(c, "UPDATE authz.privileged_access_session SET ended_at = now()");
     ask("alice", "case.view", "affair").is(c, "outside_tenant");
@@ -474,16 +629,28 @@ fn step_6_support_reads_within_its_scope() {
     let c = &mut client;
     make::principal(c, "alice");
     make::case(c, id("acme"), "other");
-    session(c, "support", "alice", &format!("'{}', 'organization', '{}'", id("acme"), text("firm")), "NULL, NULL, false");
+    session(
+        c,
+        "support",
+        "alice",
+        &format!("'{}', 'organization', '{}'", id("acme"), text("firm")),
+        "NULL, NULL, false",
+    );
     ask("alice", "case.view", "affair").is(c, "allowed");
     ask("alice", "case.edit", "affair").is(c, "no_grant");
     ask("alice", "case.view", "other").is(c, "outside_tenant");
-    execute(c, "UPDATE authz.permission_definition SET access_mode = 'read' WHERE permission_code = 'case.comment'");
+    execute(
+        c,
+        "UPDATE authz.permission_definition SET access_mode = 'read' WHERE permission_code = 'case.comment'",
+    );
     ask("alice", "case.comment", "affair").is(c, "allowed");
     // No view_deleted: `auto` reads view, read and list only.
     execute(c, "UPDATE public.case_record SET deleted_at = now()");
     ask("alice", "case.view", "affair").is(c, "resource_deleted");
-    execute(c, "UPDATE public.case_record SET deleted_at = NULL, confidentiality_level = 'restricted'");
+    execute(
+        c,
+        "UPDATE public.case_record SET deleted_at = NULL, confidentiality_level = 'restricted'",
+    );
     ask("alice", "case.view", "affair").is(c, "confidentiality");
 }
 
@@ -503,12 +670,21 @@ fn step_7_confidentiality() {
     let c = &mut client;
     let acme = id("acme");
     make::member(c, acme, "alice");
-    execute(c, &format!("UPDATE public.case_record SET owner_id = '{}'", text("alice")));
-    execute(c, "UPDATE authz.resource_type SET owner_role = 'editor' WHERE resource_type = 'case'");
+    execute(
+        c,
+        &format!("UPDATE public.case_record SET owner_id = '{}'", text("alice")),
+    );
+    execute(
+        c,
+        "UPDATE authz.resource_type SET owner_role = 'editor' WHERE resource_type = 'case'",
+    );
     make::role(c, "insider", &["case.view_restricted"]);
     make::assign(c, acme, id("alice"), "viewer", "tenant", acme);
     for level in ["'restricted'", "'sealed'", "'secret'", "NULL"] {
-        execute(c, &format!("UPDATE public.case_record SET confidentiality_level = {level}"));
+        execute(
+            c,
+            &format!("UPDATE public.case_record SET confidentiality_level = {level}"),
+        );
         // Neither the role nor ownership reaches in.
         ask("alice", "case.view", "affair").is(c, "confidentiality");
         ask("alice", "case.admin", "affair").is(c, "no_grant");
@@ -519,9 +695,25 @@ fn step_7_confidentiality() {
     execute(c, "UPDATE public.case_record SET confidentiality_level = 'sealed'");
     ask("alice", "case.view", "affair").is(c, "confidentiality");
     // By a winning allow rule, then by none: a deny of the privilege takes it away.
-    make::rule(c, acme, "allow", 1, ("case", None), ("any", None), Some("case.view_sealed"));
+    make::rule(
+        c,
+        acme,
+        "allow",
+        1,
+        ("case", None),
+        ("any", None),
+        Some("case.view_sealed"),
+    );
     ask("alice", "case.view", "affair").is(c, "allowed");
-    make::rule(c, acme, "deny", 1, ("case", None), ("any", None), Some("case.view_sealed"));
+    make::rule(
+        c,
+        acme,
+        "deny",
+        1,
+        ("case", None),
+        ("any", None),
+        Some("case.view_sealed"),
+    );
     ask("alice", "case.view", "affair").is(c, "confidentiality");
 }
 
@@ -533,7 +725,10 @@ fn step_7_clearance() {
     make::member(c, acme, "alice");
     make::role(c, "insider", &["case.view", "case.view_restricted", "case.view_sealed"]);
     make::assign(c, acme, id("alice"), "insider", "tenant", acme);
-    execute(c, r#"UPDATE authz.resource_type SET clearance = '{"restricted": "L2"}' WHERE resource_type = 'case'"#);
+    execute(
+        c,
+        r#"UPDATE authz.resource_type SET clearance = '{"restricted": "L2"}' WHERE resource_type = 'case'"#,
+    );
     ask("alice", "case.view", "affair").is(c, "allowed");
     execute(c, "UPDATE public.case_record SET confidentiality_level = 'restricted'");
     ask("alice", "case.view", "affair").is(c, "confidentiality");
@@ -563,8 +758,12 @@ fn step_8_conditions() {
     make::assign(c, acme, id("alice"), "guest", "tenant", acme);
     // A missing attribute is an error, and an error is false.
     ask("alice", "case.view", "affair").is(c, "condition_failed");
-    ask("alice", "case.view", "affair").context(json!({"region": "us"})).is(c, "condition_failed");
-    ask("alice", "case.view", "affair").context(json!({"region": "eu"})).is(c, "allowed");
+    ask("alice", "case.view", "affair")
+        .context(json!({"region": "us"}))
+        .is(c, "condition_failed");
+    ask("alice", "case.view", "affair")
+        .context(json!({"region": "eu"}))
+        .is(c, "allowed");
     ask("alice", "case.admin", "affair").is(c, "no_grant");
     // Another way without condition is enough.
     make::role(c, "other", &[]);
@@ -588,7 +787,9 @@ fn step_8_conditions_of_what_steps_4_and_7_ask_for() {
     make::allow(c, "viewer", "case.view_restricted", Some("has(context.ticket)"));
     execute(c, "UPDATE public.case_record SET confidentiality_level = 'restricted'");
     ask("alice", "case.view", "affair").is(c, "confidentiality");
-    ask("alice", "case.view", "affair").context(json!({"ticket": "T-1"})).is(c, "allowed");
+    ask("alice", "case.view", "affair")
+        .context(json!({"ticket": "T-1"}))
+        .is(c, "allowed");
 }
 
 #[test]
@@ -600,16 +801,27 @@ fn step_9_mfa() {
     make::role(c, "judge", &["case.approve"]);
     make::assign(c, acme, id("alice"), "judge", "tenant", acme);
     let used = json!({"mfa": true});
-    ask("alice", "case.approve", "affair").context(used.clone()).is(c, "mfa_required");
+    ask("alice", "case.approve", "affair")
+        .context(used.clone())
+        .is(c, "mfa_required");
     execute(
         c,
-        &format!("INSERT INTO authz.account_security (principal_id, mfa_enabled) VALUES ('{}', true)", text("alice")),
+        &format!(
+            "INSERT INTO authz.account_security (principal_id, mfa_enabled) VALUES ('{}', true)",
+            text("alice")
+        ),
     );
     ask("alice", "case.approve", "affair").is(c, "mfa_required");
-    ask("alice", "case.approve", "affair").context(json!({"mfa": "true"})).is(c, "mfa_required");
-    ask("alice", "case.approve", "affair").context(used.clone()).is(c, "allowed");
+    ask("alice", "case.approve", "affair")
+        .context(json!({"mfa": "true"}))
+        .is(c, "mfa_required");
+    ask("alice", "case.approve", "affair")
+        .context(used.clone())
+        .is(c, "allowed");
     execute(c, "UPDATE authz.account_security SET mfa_enabled = false");
-    ask("alice", "case.approve", "affair").context(used.clone()).is(c, "mfa_required");
+    ask("alice", "case.approve", "affair")
+        .context(used.clone())
+        .is(c, "mfa_required");
     execute(
         c,
         &format!(
@@ -641,7 +853,10 @@ fn parents_are_asked_after_the_child() {
     // The child's own reason comes first.
     ask("alice", "page.edit", "page 1").is(c, "no_grant");
     execute(c, "UPDATE public.case_record SET deleted_at = NULL");
-    execute(c, "UPDATE public.case_document SET confidentiality_level = 'restricted'");
+    execute(
+        c,
+        "UPDATE public.case_document SET confidentiality_level = 'restricted'",
+    );
     ask("alice", "page.view", "page 1").is(c, "confidentiality");
     execute(c, "UPDATE public.case_document SET confidentiality_level = 'normal'");
     // Given at the case, it covers what the case contains.
@@ -684,9 +899,15 @@ fn a_select_permission_takes_the_place_of_view() {
     make::document(c, acme, "letter", Some(id("affair")));
     make::assign(c, acme, id("alice"), "reader", "tenant", acme);
     ask("alice", "document.view", "letter").is(c, "allowed");
-    execute(c, "UPDATE authz.resource_type SET select_permission = 'case.edit' WHERE resource_type = 'case'");
+    execute(
+        c,
+        "UPDATE authz.resource_type SET select_permission = 'case.edit' WHERE resource_type = 'case'",
+    );
     ask("alice", "document.view", "letter").is(c, "no_grant");
-    execute(c, "UPDATE authz.resource_type SET select_permission = 'case.comment' WHERE resource_type = 'case'");
+    execute(
+        c,
+        "UPDATE authz.resource_type SET select_permission = 'case.comment' WHERE resource_type = 'case'",
+    );
     ask("alice", "document.view", "letter").is(c, "allowed");
 }
 
@@ -716,7 +937,10 @@ fn the_past_is_answered_by_history() {
     let revoked = now();
     make::assign(&mut other, acme, id("alice"), "viewer", "tenant", acme);
 
-    let at = |at| Ask { at, ..ask("alice", "case.view", "affair") };
+    let at = |at| Ask {
+        at,
+        ..ask("alice", "case.view", "affair")
+    };
     at("NULL").is(c, "allowed");
     at(&allowed).is(c, "allowed");
     at(&suspended).is(c, "principal_inactive");
@@ -735,7 +959,9 @@ fn null_is_a_deny() {
         "$1::uuid, 'case.view', NULL::uuid",
         "NULL::uuid, NULL::text, NULL::uuid",
     ] {
-        let row = c.query_one(&format!("SELECT authz_can({arguments}), $1::uuid"), &[&id("affair")]).unwrap();
+        let row = c
+            .query_one(&format!("SELECT authz_can({arguments}), $1::uuid"), &[&id("affair")])
+            .unwrap();
         assert_eq!(row.get::<_, Option<bool>>(0), Some(false), "authz_can({arguments})");
     }
     let allowed: Vec<Option<bool>> = c

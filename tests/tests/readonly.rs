@@ -28,7 +28,10 @@ fn ask_everything(c: &mut Client) {
     assert!(can(c, id("alice"), "tenant.view", id("acme")));
     assert!(can(c, id("bob"), "case.view", id("affair")));
     assert!(!can(c, id("alice"), "case.edit", id("affair")));
-    assert_eq!(reason(c, id("bob"), "case.edit", id("affair")).as_deref(), Some("no_grant"));
+    assert_eq!(
+        reason(c, id("bob"), "case.edit", id("affair")).as_deref(),
+        Some("no_grant")
+    );
     let many: Vec<bool> = c
         .query(
             "SELECT allowed FROM authz_can_many($1::uuid, 'case.view', ARRAY[$2, $1]::uuid[]) WITH ORDINALITY AS m(resource, allowed, n) ORDER BY n",
@@ -39,7 +42,13 @@ fn ask_everything(c: &mut Client) {
         .map(|row| row.get(0))
         .collect();
     assert_eq!(many, [true, false]);
-    assert!(value::<i64>(c, "SELECT count(*) FROM authz_permissions($1::uuid, $2::uuid, 'case')", &[&id("alice"), &id("affair")]) > 0);
+    assert!(
+        value::<i64>(
+            c,
+            "SELECT count(*) FROM authz_permissions($1::uuid, $2::uuid, 'case')",
+            &[&id("alice"), &id("affair")]
+        ) > 0
+    );
 }
 
 #[test]
@@ -72,9 +81,15 @@ fn a_caller_needs_no_privilege_on_the_authority() {
             "SELECT bool_or(has_table_privilege($1, c.oid, 'SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER'))
                FROM pg_class c WHERE relnamespace = 'authz'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')",
         ),
-        ("the resource's table", "SELECT has_table_privilege($1, 'public.case_record', 'SELECT')"),
+        (
+            "the resource's table",
+            "SELECT has_table_privilege($1, 'public.case_record', 'SELECT')",
+        ),
     ] {
-        assert!(!value::<bool>(&mut owner, sql, &[&role]), "{role} has a privilege on {what}");
+        assert!(
+            !value::<bool>(&mut owner, sql, &[&role]),
+            "{role} has a privilege on {what}"
+        );
     }
     let mut c = db.connect_as(&role);
     refused(&mut c, "SELECT * FROM authz.principal", "42501", &[]);
@@ -126,7 +141,11 @@ fn a_hot_standby_answers_and_hears_of_revocations() {
         let sent: String = value(on_primary, "SELECT pg_current_wal_flush_lsn()::text", &[]);
         let mut watcher = connect("postgres");
         let begin = Instant::now();
-        while !value::<bool>(&mut watcher, "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", &[&sent]) {
+        while !value::<bool>(
+            &mut watcher,
+            "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn",
+            &[&sent],
+        ) {
             assert!(begin.elapsed() < Duration::from_secs(30), "the standby does not follow");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -139,7 +158,10 @@ fn a_hot_standby_answers_and_hears_of_revocations() {
 
     make::revoke(&mut on_primary, assignment);
     caught_up(&mut on_primary);
-    assert!(!can(&mut open, id("alice"), "case.view", id("affair")), "in an open transaction");
+    assert!(
+        !can(&mut open, id("alice"), "case.view", id("affair")),
+        "in an open transaction"
+    );
     assert!(!can(&mut plain, id("alice"), "case.view", id("affair")));
     assert!(!can(&mut unprivileged, id("alice"), "case.view", id("affair")));
     execute(&mut open, "COMMIT");
