@@ -28,10 +28,21 @@ BEGIN
             ('authz_explain_text', 'authz_explain as indented text, like EXPLAIN.'),
             ('authz_permissions', 'Everything that the principal may do to the resource, with the obligations that come with it.'),
             ('authz_set_session', 'Begins a session: from here on the transaction (is_local) or the connection acts for the principal.'),
+            ('authz_set_session_token', 'Begins the session of a token signed by a key of authz.signing_key; it ends with the token at the latest.'),
             ('authz_clear_session', 'Ends the session.'),
             ('authz_principal', 'The session''s principal; NULL without a session.'),
             ('authz_tenant', 'The only tenant that the session sees; NULL: all of the principal''s, or no session.'),
             ('authz_context', 'What was said of the request when the session was set; NULL without a session.'),
+            ('authz_row', 'May the session use the permission on a row with these columns? What policies call. Without a session: no.'),
+            ('row_exact', 'authz_row in a plan: the exact decision.'),
+            ('sees_all', 'In a plan: does the session see every row?'),
+            ('via', 'In a plan: is the row at a place that the session can reach?'),
+            ('reach_uuid', 'In a plan: the places that authz.via is true for, to be searched for by index.'),
+            ('reach_int2', 'In a plan: the keys that authz.via is true for.'),
+            ('reach_int4', 'In a plan: the keys that authz.via is true for.'),
+            ('reach_int8', 'In a plan: the keys that authz.via is true for.'),
+            ('reach_text', 'In a plan: the keys that authz.via is true for.'),
+            ('plan_support', 'Planner support function of authz_row, authz_can and authz.via.'),
             ('authz_stats', 'What this backend''s cache of compiled policy has done since the backend began.')
         ) AS c (name, about) ON c.name = p.proname
     LOOP

@@ -2,14 +2,19 @@
 
 use crate::cache::{self, Policy};
 use crate::error;
+use crate::pg::plan::Registered;
+use crate::pg::relation::Relation;
+use crate::pg::user_table::Boundary;
 use crate::pg::{clock, invalidation};
+use crate::reach::{self, Reach};
 use crate::resource::{self, Given, Located};
+use crate::session;
 use crate::store::When;
 use authz_engine::condition::Attributes;
 use authz_engine::decide::Silent;
 use authz_engine::name::{Kind, Permission};
 use authz_engine::subject::BindingIndex;
-use authz_engine::{Explanation, Found, Instant, Question, Reason, Resource, Subject, decide, explain};
+use authz_engine::{Explanation, Found, Instant, Key, Question, Reason, Resource, Subject, decide, explain};
 use serde_json::Value;
 use std::rc::Rc;
 use uuid::Uuid;
@@ -138,6 +143,101 @@ const NOT_LOOKED_FOR: &str = "not looked for: the principal may do nothing";
 pub fn check(permission: &str, ask: &Ask<'_>) -> Reason {
     let asker = Asker::now(ask.principal);
     asker.check(asker.permission(permission), ask)
+}
+
+/// What a policy passes of a row.
+pub struct RowCheck<'a> {
+    /// Its key.
+    pub key: Key,
+    /// Its tenant.
+    pub tenant: Option<Uuid>,
+    /// Its organization.
+    pub organization: Option<Uuid>,
+    /// Its team.
+    pub team: Option<Uuid>,
+    /// Its project.
+    pub project: Option<Uuid>,
+    /// Its owner.
+    pub owner: Option<Uuid>,
+    /// Its level.
+    pub confidentiality: Option<&'a str>,
+    /// Is it soft-deleted?
+    pub deleted: bool,
+    /// Its parent's key.
+    pub parent: Option<&'a str>,
+}
+
+/// May the session use the permission on a row? Without a session: no.
+pub fn check_row(code: &str, row: RowCheck<'_>) -> bool {
+    let Some(session) = session::current() else {
+        return false;
+    };
+    if session.tenant.is_some() && session.tenant != row.tenant {
+        return false;
+    }
+    let asker = Asker::now(session.principal);
+    let permission = asker.permission(code);
+    let kind = kind_of(&asker.policy, permission);
+    let has_levels = asker
+        .policy
+        .loaded
+        .registrations
+        .get(&kind)
+        .is_some_and(|r| r.columns.confidentiality.is_some());
+    let boundary = Boundary {
+        key: row.key,
+        tenant: row.tenant,
+        organization: row.organization,
+        team: row.team,
+        project: row.project,
+        owner: row.owner,
+        confidentiality: has_levels.then(|| row.confidentiality.map(str::to_owned)),
+        deleted: row.deleted,
+        parent: row.parent.map(Key::from_text),
+    };
+    let ask = Ask {
+        principal: session.principal,
+        resource: Given::Text(""),
+        tenant: None,
+        context: Some(&session.context),
+    };
+    let found = resource::of_row(&asker.policy, kind, boundary).map(Located::Row);
+    asker.decide(permission, &found, &ask) == Reason::Allowed
+}
+
+/// Where the session's rows can be; `None` without a session.
+pub fn reach(code: &str) -> Option<Rc<Reach>> {
+    let session = session::current()?;
+    let (policy, at) = policy_now();
+    Some(reach::of(&session, permission(&policy, code), &policy, at))
+}
+
+/// The same for the planner, which must not fail: a permission that is not defined is none.
+pub fn reach_if_known(code: &str) -> Option<Rc<Reach>> {
+    let (policy, at) = policy_now();
+    match (session::current(), policy.loaded.model.permission(code)) {
+        (Some(session), Some(permission)) => Some(reach::of(&session, permission, &policy, at)),
+        (None, _) => Some(Rc::default()),
+        (Some(_), None) => None,
+    }
+}
+
+fn policy_now() -> (Policy, Instant) {
+    invalidation::receive();
+    let at = clock::statement_start();
+    (cache::policy(at), at)
+}
+
+/// The table that rows of the permission's type are in, if it is `table` and its key is the column `key`.
+pub fn registered(code: &str, table: pgrx::pg_sys::Oid, key: i16) -> Option<Registered> {
+    let (policy, _) = policy_now();
+    let permission = policy.loaded.model.permission(code)?;
+    let registration = policy.loaded.registrations.get(&kind_of(&policy, permission))?;
+    let is_key = || Relation::open(table).and_then(|t| t.column(&registration.columns.key)) == Some(key);
+    (registration.target == table && is_key()).then(|| Registered {
+        target: table,
+        columns: registration.columns.clone(),
+    })
 }
 
 /// An explanation and what its reader needs beside it.

@@ -101,3 +101,36 @@ pub fn invalid_session(why: &str, hint: &str) -> ! {
         hint.to_owned(),
     )
 }
+
+/// 28000: a token that begins no session. The same words for every fault, which is in the server's log alone: whoever
+/// tries tokens must not learn which part of one was right.
+pub fn bad_token() -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+        "bad or expired session token".to_owned(),
+        "The token begins no session.".to_owned(),
+        "Get a new token. The server's log says what is wrong with this one.".to_owned(),
+    )
+}
+
+/// What was wrong with a token. Never sent to a client, not even to one that asks for the log by `client_min_messages`.
+pub fn log_bad_token(why: &str) {
+    let message = format!("session token refused: {why}");
+    ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+        message,
+        "authz_ext",
+    )
+    .report(PgLogLevel::LOG_SERVER_ONLY);
+}
+
+/// 22023: a signing key that cannot be used.
+pub fn bad_signing_key(kid: &str, why: String) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        format!("signing key \"{kid}\" cannot be used"),
+        why,
+        "Give public_key as PEM (BEGIN PUBLIC KEY) of an Ed25519, P-256 or RSA key, or for HS256 a secret of random bytes."
+            .to_owned(),
+    )
+}

@@ -6,8 +6,10 @@
 //! |---|---|
 //! | `api` | the SQL functions: take arguments apart, call, convert |
 //! | `session` | says who asks |
+//! | `token` | begins a session for whoever holds a token that a registered key has signed |
 //! | `decision` | puts question, policy and resource together and asks the engine |
 //! | `resource` | finds a row by its key and builds its scope chain |
+//! | `reach` | narrows a scan to where a session may see rows |
 //! | `cache` | keeps compiled policy, bounded, and right after every commit |
 //! | `store` | turns rows of the authority tables into facts |
 //! | `pg` | the boundary to PostgreSQL; all `unsafe` code |
@@ -23,14 +25,20 @@ mod cache;
 mod decision;
 mod error;
 mod pg;
+mod reach;
 mod resource;
 mod session;
 mod settings;
 mod store;
+mod token;
 
 use pgrx::{extension_sql_file, pg_guard};
 
 pgrx::pg_module_magic!(name, version);
+
+/// Tells pgrx of the schema that `sql/00_schema.sql` creates; empty, because functions say `schema = "authz"`.
+#[pgrx::pg_schema]
+mod authz {}
 
 extension_sql_file!("../sql/00_schema.sql", name = "schema", bootstrap);
 extension_sql_file!("../sql/05_guard.sql", name = "guard", requires = ["schema"]);
@@ -52,13 +60,46 @@ extension_sql_file!(
     requires = ["resource_type"]
 );
 extension_sql_file!(
+    "../sql/57_signing_key.sql",
+    name = "signing_key",
+    requires = ["privileged", api::triggers::check_signing_key]
+);
+extension_sql_file!(
     "../sql/60_channel.sql",
     name = "channel",
     requires = [
-        "privileged",
+        "signing_key",
         api::triggers::authority_changed,
         api::triggers::check_condition,
         api::triggers::check_resource_type
+    ]
+);
+extension_sql_file!(
+    "../sql/70_row_security.sql",
+    name = "row_security",
+    requires = [
+        "channel",
+        api::row::row_uuid,
+        api::row::row_int,
+        api::row::row_text,
+        api::row::row_exact_uuid,
+        api::row::row_exact_int,
+        api::row::row_exact_text,
+        api::row::sees_all,
+        api::row::via_uuid,
+        api::row::via_int2,
+        api::row::via_int4,
+        api::row::via_int8,
+        api::row::via_text,
+        api::row::reach_uuid,
+        api::row::reach_int2,
+        api::row::reach_int4,
+        api::row::reach_int8,
+        api::row::reach_text,
+        api::row::plan_support,
+        api::can::session_can_uuid,
+        api::can::session_can_int,
+        api::can::session_can_text
     ]
 );
 extension_sql_file!("../sql/90_privilege.sql", name = "privilege", finalize);

@@ -84,7 +84,7 @@ fn find_below(
         .map_err(|why| format!("its resource type cannot be used: {why}"))?;
     let key = given.key(table.key_type).ok_or("its key is not of the type's form")?;
     let boundary = find_row(table, &key, tenant)?;
-    Ok(Located::Row(build(policy, kind, boundary, depth)))
+    Ok(Located::Row(build(policy, kind, boundary, depth)?))
 }
 
 fn find_scope(kind: Kind, given: Given<'_>, tenant: Option<Uuid>) -> Result<Located, Nothing> {
@@ -126,14 +126,23 @@ fn find_row(table: &UserTable, key: &Key, tenant: Option<Uuid>) -> Result<Bounda
     }
 }
 
+/// The resource of a row. A row of a tenant that does not exist is nobody's: row security, which looks for rows by
+/// tenant, would not find it either.
+pub fn of_row(policy: &Policy, kind: Kind, boundary: Boundary) -> Result<Resource, Nothing> {
+    build(policy, kind, boundary, 0)
+}
+
 /// The chain, from the resource outwards: itself, its parents, teams, projects, organizations, the tenant.
-fn build(policy: &Policy, kind: Kind, boundary: Boundary, depth: usize) -> Resource {
+fn build(policy: &Policy, kind: Kind, boundary: Boundary, depth: usize) -> Result<Resource, Nothing> {
     let key = boundary.key.clone();
     let mut chain = Vec::with_capacity(8);
     chain.push(Node::new(kind, key.clone()));
     let parent_kind = policy.loaded.registrations.get(&kind).and_then(|r| r.parent);
     let mut parent = Parent::None;
     if let Some(tenant) = boundary.tenant {
+        if cache::scope(Kind::TENANT, tenant).is_empty() {
+            return Err("its tenant does not exist".to_owned());
+        }
         if let (Some(parent_kind), Some(parent_key)) = (parent_kind, &boundary.parent) {
             parent = find_parent(policy, parent_kind, parent_key, tenant, depth + 1);
             if let Parent::Resource(p) = &parent {
@@ -156,7 +165,7 @@ fn build(policy: &Policy, kind: Kind, boundary: Boundary, depth: usize) -> Resou
         }
         add(&mut chain, Node::uuid(Kind::TENANT, tenant));
     }
-    Resource {
+    Ok(Resource {
         kind,
         key,
         tenant: boundary.tenant,
@@ -168,7 +177,7 @@ fn build(policy: &Policy, kind: Kind, boundary: Boundary, depth: usize) -> Resou
         deleted: boundary.deleted,
         chain,
         parent,
-    }
+    })
 }
 
 /// Adds a scope of `tenant` and what contains it, up to but without the tenant. One that is not there adds nothing.

@@ -1,7 +1,8 @@
 //! Whom this transaction acts for.
 
 use crate::cache;
-use crate::pg::session_setting;
+use crate::pg::{clock, session_setting};
+use authz_engine::Instant;
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,23 +17,46 @@ pub struct Session {
     pub tenant: Option<Uuid>,
     /// What is said of the request: an object.
     pub context: Value,
+    /// When it ends, if it was begun by a token.
+    pub expires: Option<Instant>,
+}
+
+/// What the setting says.
+#[derive(Clone)]
+enum Setting {
+    /// Nobody has set a session.
+    Unset,
+    /// There is one, but it cannot be read.
+    Unreadable,
+    /// The session, which may have expired.
+    Session(Rc<Session>),
 }
 
 thread_local! {
     /// What the setting said when its epoch was this.
-    static PARSED: RefCell<(u64, Option<Rc<Session>>)> = const { RefCell::new((u64::MAX, None)) };
+    static PARSED: RefCell<(u64, Setting)> = const { RefCell::new((u64::MAX, Setting::Unset)) };
 }
 
 /// The session, if there is one.
 pub fn current() -> Option<Rc<Session>> {
     let epoch = session_setting::epoch();
-    let parsed = PARSED.with_borrow(|(at, session)| (*at == epoch).then(|| session.clone()));
-    let session = parsed.unwrap_or_else(|| {
-        let session = session_setting::read().and_then(|text| parse(&text)).map(Rc::new);
-        PARSED.set((epoch, session.clone()));
-        session
+    let parsed = PARSED.with_borrow(|(at, setting)| (*at == epoch).then(|| setting.clone()));
+    let setting = parsed.unwrap_or_else(|| {
+        let setting = match session_setting::read().as_deref() {
+            None => Setting::Unset,
+            Some(text) => parse(text).map_or(Setting::Unreadable, |s| Setting::Session(Rc::new(s))),
+        };
+        PARSED.set((epoch, setting.clone()));
+        setting
     });
-    session.or_else(of_login_role)
+    match setting {
+        Setting::Unset => of_login_role(),
+        // Whose session has expired, or cannot be read, is nobody: not the login role, which may be allowed more.
+        Setting::Unreadable => None,
+        Setting::Session(session) => {
+            Some(session).filter(|s| s.expires.is_none_or(|end| clock::statement_start() < end))
+        }
+    }
 }
 
 /// A principal bound to a database role (`principal.db_role`) acts when exactly that role logged in and nobody has set
@@ -43,6 +67,7 @@ fn of_login_role() -> Option<Rc<Session>> {
         principal,
         tenant: None,
         context: Value::Object(Map::new()),
+        expires: None,
     }))
 }
 
@@ -52,6 +77,7 @@ pub fn set(session: &Session, is_local: bool) {
         "principal": session.principal.to_string(),
         "tenant": session.tenant.map(|t| t.to_string()),
         "context": session.context,
+        "expires": session.expires,
     });
     session_setting::write(&text.to_string(), is_local);
 }
@@ -71,6 +97,10 @@ fn parse(text: &str) -> Option<Session> {
             Value::Null => None,
             tenant => Some(id(tenant)?),
         },
-        context: value["context"].take(),
+        expires: match &value["expires"] {
+            Value::Null => None,
+            end => Some(end.as_i64()?),
+        },
+        context: Some(value["context"].take()).filter(Value::is_object)?,
     })
 }

@@ -13,6 +13,22 @@ pub fn cache_size() -> usize {
     usize::try_from(CACHE_SIZE.get()).unwrap_or(0) * 1024
 }
 
+/// The default of `authz.token_leeway`, in seconds.
+const TOKEN_LEEWAY_DEFAULT: i32 = 30;
+
+static TOKEN_LEEWAY: GucSetting<i32> = GucSetting::<i32>::new(TOKEN_LEEWAY_DEFAULT);
+static TOKEN_MAX_AGE: GucSetting<i32> = GucSetting::<i32>::new(0);
+
+/// Seconds that an issuer's clock may differ from ours.
+pub fn token_leeway() -> i64 {
+    i64::from(TOKEN_LEEWAY.get())
+}
+
+/// Seconds that a token may be used after it was issued; 0 = until it expires.
+pub fn token_max_age() -> i64 {
+    i64::from(TOKEN_MAX_AGE.get())
+}
+
 /// Defines the settings; once, when the library is loaded.
 pub fn define() {
     GucRegistry::define_int_guc(
@@ -25,6 +41,26 @@ pub fn define() {
         64 * 1024 * 1024,
         GucContext::Userset,
         GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_int_guc(
+        c"authz.token_leeway",
+        c"How far the clock of a session token's issuer may be off.",
+        c"A token is accepted that much before its nbf and after its exp.",
+        &TOKEN_LEEWAY,
+        0,
+        300,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"authz.token_max_age",
+        c"How long a session token may be used after it was issued (iat), whatever its exp.",
+        c"0: until it expires.",
+        &TOKEN_MAX_AGE,
+        0,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
     );
     session_setting::define();
     // SAFETY: a NUL-terminated prefix; from now on unknown settings of that prefix are refused.

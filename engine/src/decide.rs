@@ -481,7 +481,7 @@ impl<'q, 'a> Decision<'q, 'a> {
             }
         }
         let more = self.rest < self.resource.chain.len()
-            || self.resource.owner.is_some()
+            || self.resource.owned().next().is_some()
             || !self.subject.sessions.is_empty()
             || self.indexes().into_iter().flatten().any(|i| !i.wide().is_empty());
         if more {
@@ -506,15 +506,15 @@ impl<'q, 'a> Decision<'q, 'a> {
             }
         }
         if self.member
-            && let (Some(owner), Some(tenant)) = (self.resource.owner, self.resource.tenant)
-            && let Some(role) = self
-                .q
-                .model
-                .resource_type(self.resource.kind)
-                .and_then(|t| t.owner_role)
-            && self.subject.is_owner(owner, tenant, self.q.at)
+            && let Some(tenant) = self.resource.tenant
         {
-            f(Source::Ownership(role));
+            for (kind, owner) in self.resource.owned() {
+                if let Some(role) = self.q.model.resource_type(kind).and_then(|t| t.owner_role)
+                    && self.subject.is_owner(owner, tenant, self.q.at)
+                {
+                    f(Source::Ownership(role));
+                }
+            }
         }
         self.sessions().for_each(|s| f(Source::Session(s)));
     }

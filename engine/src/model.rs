@@ -201,15 +201,6 @@ impl Model {
         self.permissions.get(permission.index())?.as_ref()
     }
 
-    /// `kind.action`, if such a permission is defined.
-    pub fn permission_of(&self, kind: Kind, action: &str) -> Option<Permission> {
-        self.permissions
-            .iter()
-            .flatten()
-            .find(|p| p.kind == kind && &*p.action == action)
-            .map(|p| p.permission)
-    }
-
     /// The permission that is a privilege over resources of a kind, if it is defined.
     #[inline]
     pub fn privilege(&self, kind: Kind, privilege: Privilege) -> Option<Permission> {
@@ -240,6 +231,11 @@ impl Model {
     #[inline]
     pub fn resource_type(&self, kind: Kind) -> Option<&ResourceType> {
         self.types.get(kind.index())?.as_ref()
+    }
+
+    /// Every registered resource type.
+    pub fn resource_types(&self) -> impl Iterator<Item = &ResourceType> {
+        self.types.iter().flatten()
     }
 
     /// The permission that shows a resource of this kind, if there is one.

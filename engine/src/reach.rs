@@ -99,10 +99,11 @@ pub fn reach<'r>(
             }
         }
     }
-    let kind = model.definition(permission).map(|d| d.kind);
-    reach.owned = kind
-        .and_then(|kind| model.resource_type(kind)?.owner_role)
-        .is_some_and(|role| composition.gives(role, permission) != Gives::No);
+    // An owner role counts at what the resource contains as well, so the types of its parents matter, too.
+    reach.owned = model
+        .resource_types()
+        .filter_map(|t| t.owner_role)
+        .any(|role| composition.gives(role, permission) != Gives::No);
     reach
 }
 

@@ -86,6 +86,15 @@ impl Resource {
         }
     }
 
+    /// Type and owner of itself and of the parents that contain it, as far as they have an owner.
+    pub fn owned(&self) -> impl Iterator<Item = (Kind, Uuid)> + '_ {
+        std::iter::successors(Some(self), |r| match &r.parent {
+            Parent::Resource(parent) => Some(parent),
+            Parent::None | Parent::Missing => None,
+        })
+        .filter_map(|r| Some((r.kind, r.owner?)))
+    }
+
     /// Its own node.
     pub fn node(&self) -> Node {
         Node::new(self.kind, self.key.clone())

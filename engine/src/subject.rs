@@ -486,6 +486,23 @@ impl Subject {
             .any(|(_, valid)| valid.contains(at))
     }
 
+    /// The largest interval around `at` in which none of what it has begins or ends.
+    pub fn constant_around(&self, at: Instant) -> Interval {
+        let lock = self.locked_until.map(|until| Interval::new(Instant::MIN, until));
+        crate::time::constant_around(
+            at,
+            self.active
+                .iter()
+                .copied()
+                .chain(lock)
+                .chain(self.memberships.iter().map(|(_, valid)| *valid))
+                .chain(self.owner_ids.iter().map(|(.., valid)| *valid))
+                .chain(self.sessions.iter().map(|s| s.valid))
+                .chain(self.index.platform.iter().map(|b| b.valid))
+                .chain(self.index.everything().map(|(_, b)| b.valid)),
+        )
+    }
+
     /// The tenants that it is an active member of.
     pub fn tenants(&self, at: Instant) -> impl Iterator<Item = Uuid> + '_ {
         self.memberships

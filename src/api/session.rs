@@ -1,8 +1,9 @@
-//! `authz_set_session`, `authz_clear_session`, and what the session says.
+//! `authz_set_session`, `authz_set_session_token`, `authz_clear_session`, and what the session says.
 
 use super::id;
 use crate::error;
 use crate::session::{self, Session};
+use crate::token;
 use pgrx::{JsonB, Uuid, default, pg_extern};
 use serde_json::{Map, Value};
 
@@ -29,8 +30,21 @@ fn set_session(
         principal: id(principal),
         tenant: tenant.map(id),
         context,
+        expires: None,
     };
     session::set(&session, is_local.unwrap_or(true));
+}
+
+/// Begins the session of whoever holds the token. Executable by everybody: the signature is the permission.
+#[pg_extern(name = "authz_set_session_token", volatile, parallel_unsafe)]
+fn set_session_token(token: Option<&str>, is_local: default!(Option<bool>, "true")) {
+    match token::accept(token) {
+        Ok(session) => session::set(&session, is_local.unwrap_or(true)),
+        Err(fault) => {
+            error::log_bad_token(&fault.describe());
+            error::bad_token()
+        }
+    }
 }
 
 /// Ends the session.

@@ -5,6 +5,7 @@ use crate::pg::invalidation::{self, Channel};
 use crate::pg::relation::{Relation, Tuple};
 use crate::pg::trigger::Fired;
 use crate::pg::user_table::{self, ColumnProblem, ColumnType};
+use crate::token::key;
 use authz_engine::condition::Condition;
 use pgrx::heap_tuple::PgHeapTuple;
 use pgrx::{AllocatedByPostgres, PgSqlErrorCode, PgTrigger, pg_trigger};
@@ -88,6 +89,26 @@ fn check_condition<'a>(trigger: &'a PgTrigger<'a>) -> Outcome<'a> {
         && let Err(malformed) = Condition::parse(&source)
     {
         error::malformed_condition(&malformed.message, malformed.position);
+    }
+    Ok(trigger.new().or_else(|| trigger.old()))
+}
+
+/// BEFORE ROW: a signing key that no token could be checked by is refused with the reason.
+#[pg_trigger(sql = r#"
+CREATE FUNCTION authz.check_signing_key() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+COMMENT ON FUNCTION authz.check_signing_key() IS
+    'Trigger: refuses a signing key whose material is not of its algorithm, or too weak.';
+REVOKE ALL ON FUNCTION authz.check_signing_key() FROM PUBLIC;
+"#)]
+fn check_signing_key<'a>(trigger: &'a PgTrigger<'a>) -> Outcome<'a> {
+    let fired = Fired::new(trigger);
+    if let Some(row) = fired.new_row() {
+        let text = |name| fired.column(name).and_then(|c| row.text(c));
+        let secret = fired.column("secret").and_then(|c| row.bytes(c));
+        let algorithm = text("algorithm").unwrap_or_default();
+        if let Err(why) = key::read(&algorithm, text("public_key").as_deref(), secret.as_deref()) {
+            error::bad_signing_key(&text("kid").unwrap_or_default(), why);
+        }
     }
     Ok(trigger.new().or_else(|| trigger.old()))
 }

@@ -52,6 +52,7 @@ struct Cache {
     composition: Option<Rc<Composition>>,
     tables: HashMap<Kind, (Rc<Result<UserTable, String>>, Stamp)>,
     entries: Lru<Name, Entry>,
+    reaches: crate::reach::Memory,
     hits: u64,
     loads: u64,
 }
@@ -268,6 +269,11 @@ fn some_index(value: Value) -> Option<Rc<BindingIndex>> {
         Value::Index(index) if !index.is_empty() => Some(index),
         _ => None,
     }
+}
+
+/// Remembered reaches.
+pub fn reaches<T>(f: impl FnOnce(&mut crate::reach::Memory) -> T) -> T {
+    CACHE.with_borrow_mut(|c| f(&mut c.reaches))
 }
 
 /// The table of a registered resource type; `None` if the type is not registered. The error says what is wrong with it.

@@ -59,6 +59,11 @@ impl Channel {
         Channel::Tenant(bucket(id.as_bytes(), TENANTS))
     }
 
+    /// The channels of all tenants: for what depends on which tenants there are.
+    pub fn tenants() -> impl Iterator<Item = Channel> {
+        (0..TENANTS as u8).map(Channel::Tenant)
+    }
+
     const fn number(self) -> usize {
         match self {
             Channel::Model => 0,

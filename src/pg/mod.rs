@@ -4,6 +4,7 @@
 pub mod authority;
 pub mod clock;
 pub mod invalidation;
+pub mod plan;
 pub mod relation;
 pub mod session_setting;
 pub mod trigger;

@@ -17,7 +17,7 @@ impl Relation {
     pub fn open(oid: pg_sys::Oid) -> Option<Relation> {
         // SAFETY: locks first and looks then, so that a concurrent DROP cannot slip in between; NULL = gone.
         let raw = unsafe { pg_sys::try_table_open(oid, pg_sys::AccessShareLock as i32) };
-        (!raw.is_null()).then_some(Relation { raw })
+        (!raw.is_null()).then(|| Relation { raw })
     }
 
     /// Its OID.
@@ -294,6 +294,12 @@ impl Tuple<'_> {
     pub fn text(&self, attno: i16) -> Option<String> {
         // SAFETY: the column is of a text type; the value is copied.
         self.datum(attno).and_then(|d| unsafe { String::from_datum(d, false) })
+    }
+
+    /// A bytea column.
+    pub fn bytes(&self, attno: i16) -> Option<Vec<u8>> {
+        // SAFETY: the column is of type bytea; the value is copied.
+        self.datum(attno).and_then(|d| unsafe { Vec::from_datum(d, false) })
     }
 
     /// A `name` column.

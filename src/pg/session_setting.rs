@@ -23,12 +23,18 @@ thread_local! {
 }
 
 /// Also called at login, reload and while a parallel worker starts: it must not raise an error itself.
-unsafe extern "C-unwind" fn check(value: *mut *mut c_char, _: *mut *mut c_void, _: pg_sys::GucSource::Type) -> bool {
-    // SAFETY: PostgreSQL passes a valid pointer to a NUL-terminated string or NULL. The leader's value, which a
-    // parallel worker restores, was checked when it was written.
+unsafe extern "C-unwind" fn check(
+    value: *mut *mut c_char,
+    _: *mut *mut c_void,
+    source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: PostgreSQL passes a valid pointer to a NUL-terminated string or NULL.
     unsafe {
         let empty = (*value).is_null() || **value == 0;
-        if empty || WRITING.get() || pg_sys::InitializingParallelWorker {
+        // The leader's value, which a parallel worker restores with its source, was checked when it was written. What
+        // is stored for a role or a database is applied in the worker as well, but with a source of its own.
+        let of_leader = pg_sys::InitializingParallelWorker && source == pg_sys::GucSource::PGC_S_SESSION;
+        if empty || WRITING.get() || of_leader {
             return true;
         }
         pg_sys::GUC_check_errcode(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE as c_int);
@@ -118,6 +124,10 @@ pub fn login_role() -> Option<String> {
             return None;
         }
         let name = pg_sys::GetUserNameFromId(user, true);
-        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
+        if name.is_null() {
+            return None;
+        }
+        // A name that is not UTF-8 (made in a database of another encoding) must not turn into another one.
+        CStr::from_ptr(name).to_str().ok().map(str::to_owned)
     }
 }

@@ -3,10 +3,12 @@
 //! Nothing in here decides. Each function reads under a snapshot newer than the stamp that its caller took, and
 //! notes on that stamp what it depends on.
 
+pub mod below;
 pub mod evidence;
 pub mod model;
 pub mod principal;
 pub mod scope;
+pub mod signing_key;
 pub mod tenant;
 
 use authz_engine::Instant;

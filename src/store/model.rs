@@ -181,7 +181,7 @@ fn load_types(reading: &Reading, names: &mut Vocabulary, facts: &mut ModelFacts)
                 deleted_at: row.name(deleted_at),
                 parent: row.name(parent),
             },
-            parent: row.text(parent_type).map(|p| names.kind(&p)),
+            parent: row.name(parent_type).map(|p| names.kind(&p)),
         };
         registrations.insert(kind, registration);
     });

@@ -4,7 +4,7 @@ use super::model::clearance_level;
 use super::{When, scope, tenant};
 use crate::pg::authority::{Authority, Reading};
 use crate::pg::invalidation::Channel;
-use crate::pg::relation::ScanKey;
+use crate::pg::relation::{ScanKey, Tuple};
 use authz_engine::name::{Kind, Vocabulary};
 use authz_engine::node::{Key, Node};
 use authz_engine::role::Composition;
@@ -68,6 +68,30 @@ pub fn id_of_role(role: &str, reading: &mut Reading) -> Option<Uuid> {
         false
     });
     found
+}
+
+/// The principal that the subject of a token names, by its id or its id at the authentication provider. `None` if there
+/// is none; and if these are two, because nothing says which one is meant.
+pub fn id_of_subject(subject: &str, reading: &Reading) -> Option<Uuid> {
+    let table = reading.open("principal");
+    let [id, external_id] = table.columns(["principal_id", "external_id"]);
+    let mut found: Option<Uuid> = None;
+    let mut second = false;
+    let mut each = |row: &Tuple<'_>| {
+        let is = row.uuid(id);
+        second |= found.is_some() && found != is;
+        found = is;
+        true
+    };
+    if let Ok(given) = Uuid::try_parse(subject) {
+        table.scan("principal_pkey", &[ScanKey::uuid(id, &given)], &mut each);
+    }
+    table.scan(
+        "principal_external_id_key",
+        &[ScanKey::text(external_id, subject)],
+        &mut each,
+    );
+    found.filter(|_| !second)
 }
 
 /// Who it is: status, locks, clearance, second factor.

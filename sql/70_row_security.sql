@@ -1,0 +1,271 @@
+-- Row security: what the planner is told of the functions that policies call, and the functions that make policies.
+
+ALTER FUNCTION authz_row(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 100;
+ALTER FUNCTION authz_row(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 100;
+ALTER FUNCTION authz_row(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 100;
+ALTER FUNCTION authz_can(text, uuid) SUPPORT authz.plan_support COST 200;
+ALTER FUNCTION authz_can(text, bigint) SUPPORT authz.plan_support COST 200;
+ALTER FUNCTION authz_can(text, text) SUPPORT authz.plan_support COST 200;
+ALTER FUNCTION authz.row_exact(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 50;
+ALTER FUNCTION authz.row_exact(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 50;
+ALTER FUNCTION authz.row_exact(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 50;
+ALTER FUNCTION authz.via(text, text, uuid) SUPPORT authz.plan_support COST 5;
+ALTER FUNCTION authz.via(text, text, smallint) SUPPORT authz.plan_support COST 5;
+ALTER FUNCTION authz.via(text, text, integer) SUPPORT authz.plan_support COST 5;
+ALTER FUNCTION authz.via(text, text, bigint) SUPPORT authz.plan_support COST 5;
+ALTER FUNCTION authz.via(text, text, text) SUPPORT authz.plan_support COST 5;
+
+-- What is missing for the planner to find a protected table's rows by index, as statements that make it. An index
+-- serves a column that it begins with; a second place behind the tenant will do for the key.
+CREATE FUNCTION authz.missing_indexes(target regclass, VARIADIC columns name[]) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('CREATE INDEX CONCURRENTLY ON %s (%I)', target, c.name)
+    FROM unnest(columns) WITH ORDINALITY AS c (name, position)
+    JOIN pg_attribute AS a ON a.attrelid = target AND a.attname = c.name AND NOT a.attisdropped
+    WHERE NOT EXISTS (
+        SELECT FROM pg_index AS i
+        WHERE i.indrelid = target AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum)
+    ORDER BY c.position
+$$;
+COMMENT ON FUNCTION authz.missing_indexes(regclass, name[]) IS
+    'Statements that create the indexes which row security would search and which the table does not have.';
+REVOKE ALL ON FUNCTION authz.missing_indexes(regclass, name[]) FROM PUBLIC;
+
+-- Policies carry this comment, so that one of the same name made by hand is told from ours.
+CREATE FUNCTION authz.policy_mark() RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT 'Made by authz_protect.' $$;
+COMMENT ON FUNCTION authz.policy_mark() IS 'The comment that policies made by authz_protect carry.';
+REVOKE ALL ON FUNCTION authz.policy_mark() FROM PUBLIC;
+
+CREATE FUNCTION authz_protect(
+    target regclass,
+    resource_type text,
+    key name,
+    tenant name,
+    organization name DEFAULT NULL,
+    team name DEFAULT NULL,
+    project name DEFAULT NULL,
+    owner name DEFAULT NULL,
+    confidentiality name DEFAULT NULL,
+    deleted_at name DEFAULT NULL,
+    parent name DEFAULT NULL,
+    parent_type text DEFAULT NULL,
+    select_permission text DEFAULT NULL,
+    insert_permission text DEFAULT NULL,
+    update_permission text DEFAULT NULL,
+    delete_permission text DEFAULT NULL,
+    create_indexes boolean DEFAULT false
+) RETURNS TABLE (step text, detail text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    relation    pg_class;
+    call        text;
+    command     record;
+    permission  text;
+    other       text;
+    statement   text;
+    type_of     text;
+BEGIN
+    SELECT c.* INTO relation FROM pg_class AS c WHERE c.oid = target;
+    IF relation.oid IS NULL OR resource_type IS NULL OR key IS NULL OR tenant IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'target, resource_type, key and tenant must be given',
+            HINT = 'Such as: SELECT * FROM authz_protect(''public.invoice'', ''invoice'', key => ''invoice_id'', tenant => ''tenant_id'');';
+    END IF;
+    IF relation.relkind NOT IN ('r', 'p') OR relation.relispartition THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'wrong_object_type',
+            MESSAGE = format('%s cannot be protected', target),
+            DETAIL = 'It is not a table or partitioned table, or it is a partition of one.',
+            HINT = 'Protect the table behind it, or the partitioned table.';
+    END IF;
+    IF relation.relnamespace IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'authz'::regnamespace)
+        OR relation.relpersistence = 't' THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'wrong_object_type',
+            MESSAGE = format('%s cannot be protected', target),
+            DETAIL = 'It is a system table, a temporary table, or one of the extension itself.',
+            HINT = 'Protect tables of your own.';
+    END IF;
+    IF NOT pg_has_role(current_user, relation.relowner, 'USAGE') THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('must be owner of table %s', target),
+            HINT = 'Only the owner of a table can protect it.';
+    END IF;
+    SELECT t.resource_type INTO other FROM authz.resource_type AS t
+    WHERE t.target = target AND t.resource_type <> resource_type;
+    IF FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('%s is protected already, as resource type %L', target, other),
+            HINT = 'A table holds resources of one type. Call authz_unprotect first.';
+    END IF;
+    SELECT t.target::text INTO other FROM authz.resource_type AS t
+    WHERE t.resource_type = resource_type AND t.target <> target;
+    IF FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('resource type %L is bound to %s', resource_type, other),
+            HINT = 'A resource type names one table. Call authz_unprotect for that table first, or choose another type.';
+    END IF;
+    SELECT p.polname INTO other FROM pg_policy AS p
+    WHERE p.polrelid = target AND p.polname IN ('authz_select', 'authz_insert', 'authz_update', 'authz_delete')
+      AND obj_description(p.oid, 'pg_policy') IS DISTINCT FROM authz.policy_mark();
+    IF FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'duplicate_object',
+            MESSAGE = format('policy %I on %s was not made by authz_protect', other, target),
+            HINT = 'Rename or drop it.';
+    END IF;
+
+    -- Refused by its trigger where a column is missing or of a wrong type.
+    INSERT INTO authz.resource_type AS t (resource_type, target, key_column, tenant_column, organization_column, team_column,
+        project_column, owner_column, confidentiality_column, deleted_at_column, parent_type, parent_column, select_permission)
+    VALUES (resource_type, target, key, tenant, organization, team, project, owner, confidentiality, deleted_at,
+            parent_type, parent, select_permission)
+    ON CONFLICT ON CONSTRAINT resource_type_pkey DO UPDATE SET
+        key_column = EXCLUDED.key_column, tenant_column = EXCLUDED.tenant_column,
+        organization_column = EXCLUDED.organization_column, team_column = EXCLUDED.team_column,
+        project_column = EXCLUDED.project_column, owner_column = EXCLUDED.owner_column,
+        confidentiality_column = EXCLUDED.confidentiality_column, deleted_at_column = EXCLUDED.deleted_at_column,
+        parent_type = EXCLUDED.parent_type, parent_column = EXCLUDED.parent_column,
+        select_permission = EXCLUDED.select_permission;
+    step := 'register'; detail := format('resource type %s: %s', resource_type, target); RETURN NEXT;
+
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
+    EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
+    step := 'row security'; detail := 'enabled, and forced for the owner'; RETURN NEXT;
+
+    -- The row's columns as arguments of authz_row, in the form that the planner support recognises.
+    call := format('%I, %I', key, tenant);
+    FOR command IN
+        SELECT v.argument, v.name, format_type(a.atttypid, NULL) AS type, ty.typtype = 'e' AS is_enum
+        FROM (VALUES (1, 'organization', organization), (2, 'team', team), (3, 'project', project), (4, 'owner', owner),
+                     (5, 'confidentiality', confidentiality), (6, 'deleted', deleted_at), (7, 'parent', parent)
+             ) AS v (position, argument, name)
+        JOIN pg_attribute AS a ON a.attrelid = target AND a.attname = v.name
+        JOIN pg_type AS ty ON ty.oid = a.atttypid
+        ORDER BY v.position
+    LOOP
+        type_of := CASE
+            WHEN command.argument = 'deleted' AND command.type = 'boolean' THEN ' IS TRUE'
+            WHEN command.argument = 'deleted' THEN ' IS NOT NULL'
+            WHEN command.argument IN ('organization', 'team', 'project', 'owner') AND command.type <> 'uuid' THEN '::uuid'
+            WHEN command.argument IN ('confidentiality', 'parent') AND command.type NOT IN ('text', 'character varying') THEN '::text'
+            ELSE '' END;
+        call := call || format(', %s => %I%s', command.argument, command.name, type_of);
+    END LOOP;
+
+    FOR command IN
+        SELECT * FROM (VALUES
+            ('authz_select', 'SELECT', select_permission, ARRAY['view', 'read']),
+            ('authz_insert', 'INSERT', insert_permission, ARRAY['create', 'insert']),
+            ('authz_update', 'UPDATE', update_permission, ARRAY['edit', 'update']),
+            ('authz_delete', 'DELETE', delete_permission, ARRAY['delete'])
+        ) AS v (policy, verb, permission, actions)
+    LOOP
+        permission := command.permission;
+        IF permission IS NULL THEN
+            SELECT d.permission_code INTO permission
+            FROM unnest(command.actions) WITH ORDINALITY AS a (action, position)
+            JOIN authz.permission_definition AS d ON d.resource_type = resource_type AND d.action_code = a.action
+            ORDER BY a.position LIMIT 1;
+        ELSIF NOT EXISTS (SELECT FROM authz.permission_definition AS d
+                          WHERE d.permission_code = permission AND d.resource_type = resource_type) THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'undefined_object',
+                MESSAGE = format('permission %L of resource type %L does not exist', permission, resource_type),
+                HINT = 'Define it in authz.permission_definition first.';
+        END IF;
+        IF EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = target AND p.polname = command.policy) THEN
+            EXECUTE format('DROP POLICY %I ON %s', command.policy, target);
+        END IF;
+        IF permission IS NULL THEN
+            step := 'policy';
+            detail := format('none for %s, which is therefore denied: define %s or pass %s_permission', command.verb,
+                             resource_type || '.' || command.actions[1], lower(command.verb));
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+        statement := format('@extschema@.authz_row(%L, %s)', permission, call);
+        EXECUTE format('CREATE POLICY %I ON %s FOR %s %s', command.policy, target, command.verb,
+            CASE command.verb
+                WHEN 'INSERT' THEN format('WITH CHECK (%s)', statement)
+                WHEN 'UPDATE' THEN format('USING (%s) WITH CHECK (%s)', statement, statement)
+                ELSE format('USING (%s)', statement) END);
+        EXECUTE format('COMMENT ON POLICY %I ON %s IS %L', command.policy, target, authz.policy_mark());
+        step := 'policy'; detail := format('%s for %s: %s', command.policy, command.verb, permission); RETURN NEXT;
+    END LOOP;
+
+    FOR statement IN
+        SELECT authz.missing_indexes(target, VARIADIC array_remove(
+            ARRAY[key, tenant, organization, team, project, owner, parent]::name[], NULL))
+    LOOP
+        IF create_indexes THEN
+            -- CONCURRENTLY, which lets writers go on, is not possible inside a function.
+            statement := replace(statement, ' CONCURRENTLY', '');
+            EXECUTE statement;
+            step := 'index'; detail := statement;
+        ELSE
+            step := 'missing index'; detail := statement;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION authz_protect(regclass, text, name, name, name, name, name, name, name, name, name, text, text, text, text, text, boolean) IS
+    'Registers a table as a resource type and puts it under row security: policies for SELECT, INSERT, UPDATE and DELETE. Idempotent; tells what it did, and which indexes are missing.';
+REVOKE ALL ON FUNCTION authz_protect(regclass, text, name, name, name, name, name, name, name, name, name, text, text, text, text, text, boolean) FROM PUBLIC;
+
+CREATE FUNCTION authz_unprotect(target regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    policy name;
+BEGIN
+    IF NOT EXISTS (SELECT FROM authz.resource_type AS t WHERE t.target = target) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_object',
+            MESSAGE = format('%s is not protected', target),
+            HINT = 'Protected tables are listed in authz.protected_table.';
+    END IF;
+    FOR policy IN
+        SELECT p.polname FROM pg_policy AS p
+        WHERE p.polrelid = target AND obj_description(p.oid, 'pg_policy') = authz.policy_mark()
+    LOOP
+        EXECUTE format('DROP POLICY %I ON %s', policy, target);
+    END LOOP;
+    DELETE FROM authz.resource_type AS t WHERE t.target = target;
+    -- Policies made by hand go on holding.
+    IF NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = target) THEN
+        EXECUTE format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', target);
+        EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', target);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION authz_unprotect(regclass) IS
+    'Removes the policies of authz_protect and the registration; row security is switched off if no other policy is left.';
+REVOKE ALL ON FUNCTION authz_unprotect(regclass) FROM PUBLIC;
+
+CREATE VIEW authz.protected_table AS
+    SELECT t.resource_type, t.target,
+           pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+           t.key_column, t.tenant_column, t.organization_column, t.team_column, t.project_column, t.owner_column,
+           t.confidentiality_column, t.deleted_at_column, t.parent_type, t.parent_column,
+           coalesce(c.relrowsecurity, false) AS row_security,
+           coalesce(c.relforcerowsecurity, false) AS forced,
+           ARRAY(SELECT pg_catalog.format('%s: %s', p.policyname, coalesce(p.qual, p.with_check))
+                 FROM pg_catalog.pg_policies AS p
+                 WHERE p.schemaname OPERATOR(pg_catalog.=) n.nspname AND p.tablename OPERATOR(pg_catalog.=) c.relname
+                 ORDER BY p.policyname) AS policies,
+           ARRAY(SELECT authz.missing_indexes(t.target, VARIADIC pg_catalog.array_remove(
+                 ARRAY[t.key_column, t.tenant_column, t.organization_column, t.team_column, t.project_column,
+                       t.owner_column, t.parent_column], NULL))) AS missing_indexes
+    FROM authz.resource_type AS t
+    LEFT JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.target
+    LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace;
+COMMENT ON VIEW authz.protected_table IS
+    'Each registered table with its columns, whether row security holds for its owner too, its policies, and the indexes that it lacks.';

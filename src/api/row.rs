@@ -1,0 +1,262 @@
+//! `authz_row`: what policies call, and the functions that its call becomes in a plan.
+
+use super::id;
+use crate::decision::{self, RowCheck};
+use crate::pg::plan::{self, Request, Shape};
+use crate::pg::user_table::ColumnType;
+use crate::reach::Reach;
+use authz_engine::Key;
+use pgrx::{Internal, IntoDatum, Uuid, default, pg_extern, pg_sys};
+
+macro_rules! row_forms {
+    ($row:ident, $exact:ident, $key:ty, $argument:ident => $given:expr) => {
+        /// May the session use the permission on a row with these columns? For policies: USING and WITH CHECK.
+        #[pg_extern(name = "authz_row", stable, parallel_safe)]
+        #[allow(clippy::too_many_arguments)]
+        fn $row(
+            permission: Option<&str>,
+            key: Option<$key>,
+            tenant: Option<Uuid>,
+            organization: default!(Option<Uuid>, "NULL"),
+            team: default!(Option<Uuid>, "NULL"),
+            project: default!(Option<Uuid>, "NULL"),
+            owner: default!(Option<Uuid>, "NULL"),
+            confidentiality: default!(Option<&str>, "NULL"),
+            deleted: default!(Option<bool>, "false"),
+            parent: default!(Option<&str>, "NULL"),
+        ) -> bool {
+            $exact(
+                permission,
+                key,
+                tenant,
+                organization,
+                team,
+                project,
+                owner,
+                confidentiality,
+                deleted,
+                parent,
+            )
+        }
+
+        /// The same, for plans: not simplified any further.
+        #[pg_extern(name = "row_exact", schema = "authz", stable, parallel_safe)]
+        #[allow(clippy::too_many_arguments)]
+        fn $exact(
+            permission: Option<&str>,
+            key: Option<$key>,
+            tenant: Option<Uuid>,
+            organization: Option<Uuid>,
+            team: Option<Uuid>,
+            project: Option<Uuid>,
+            owner: Option<Uuid>,
+            confidentiality: Option<&str>,
+            deleted: Option<bool>,
+            parent: Option<&str>,
+        ) -> bool {
+            let (Some(permission), Some($argument)) = (permission, key) else {
+                return false;
+            };
+            decision::check_row(
+                permission,
+                RowCheck {
+                    key: $given,
+                    tenant: tenant.map(id),
+                    organization: organization.map(id),
+                    team: team.map(id),
+                    project: project.map(id),
+                    owner: owner.map(id),
+                    confidentiality,
+                    // A NULL here says nothing good.
+                    deleted: deleted.unwrap_or(true),
+                    parent,
+                },
+            )
+        }
+    };
+}
+
+row_forms!(row_uuid, row_exact_uuid, Uuid, k => Key::Uuid(id(k)));
+row_forms!(row_int, row_exact_int, i64, k => Key::Int(k));
+row_forms!(row_text, row_exact_text, &str, k => Key::from_text(k));
+
+/// Does the session see every row, in whatever tenant? Once for a query.
+#[pg_extern(name = "sees_all", schema = "authz", stable, parallel_safe)]
+fn sees_all(permission: Option<&str>) -> bool {
+    permission.and_then(decision::reach).is_some_and(|r| r.all)
+}
+
+/// Is the place one that the session can reach?
+fn via(permission: Option<&str>, place: Option<&str>, key: Option<Key>) -> bool {
+    let (Some(permission), Some(place), Some(key)) = (permission, place, key) else {
+        return false;
+    };
+    decision::reach(permission).is_some_and(|reach| match (place, key) {
+        ("key", key) => reach.keys.contains(&key),
+        (place, Key::Uuid(id)) => ids(&reach, place).is_some_and(|ids| ids.contains(&id)),
+        _ => false,
+    })
+}
+
+fn ids<'r>(reach: &'r Reach, place: &str) -> Option<&'r hashbrown::HashSet<uuid::Uuid>> {
+    match place {
+        "tenant" => Some(&reach.tenants),
+        "organization" => Some(&reach.organizations),
+        "team" => Some(&reach.teams),
+        "project" => Some(&reach.projects),
+        "owner" => Some(&reach.owners),
+        _ => None,
+    }
+}
+
+/// `authz.via` for columns of type uuid.
+#[pg_extern(name = "via", schema = "authz", stable, parallel_safe)]
+fn via_uuid(permission: Option<&str>, place: Option<&str>, value: Option<Uuid>) -> bool {
+    via(permission, place, value.map(|v| Key::Uuid(id(v))))
+}
+
+/// `authz.via` for columns of type smallint.
+#[pg_extern(name = "via", schema = "authz", stable, parallel_safe)]
+fn via_int2(permission: Option<&str>, place: Option<&str>, value: Option<i16>) -> bool {
+    via(permission, place, value.map(|v| Key::Int(v.into())))
+}
+
+/// `authz.via` for columns of type integer.
+#[pg_extern(name = "via", schema = "authz", stable, parallel_safe)]
+fn via_int4(permission: Option<&str>, place: Option<&str>, value: Option<i32>) -> bool {
+    via(permission, place, value.map(|v| Key::Int(v.into())))
+}
+
+/// `authz.via` for columns of type bigint.
+#[pg_extern(name = "via", schema = "authz", stable, parallel_safe)]
+fn via_int8(permission: Option<&str>, place: Option<&str>, value: Option<i64>) -> bool {
+    via(permission, place, value.map(Key::Int))
+}
+
+/// `authz.via` for columns of type text.
+#[pg_extern(name = "via", schema = "authz", stable, parallel_safe)]
+fn via_text(permission: Option<&str>, place: Option<&str>, value: Option<&str>) -> bool {
+    via(permission, place, value.map(Key::from_text))
+}
+
+/// The ids of a place as uuids, in order; no more than `most`, and how many there are.
+fn uuids(reach: &Reach, place: &str, most: usize) -> (Vec<Uuid>, usize) {
+    let mut all: Vec<uuid::Uuid> = match place {
+        "key" => reach
+            .keys
+            .iter()
+            .filter_map(|k| if let Key::Uuid(id) = k { Some(*id) } else { None })
+            .collect(),
+        _ => ids(reach, place).into_iter().flatten().copied().collect(),
+    };
+    all.sort_unstable();
+    let count = all.len();
+    all.truncate(most);
+    (
+        all.into_iter().map(|id| Uuid::from_bytes(id.into_bytes())).collect(),
+        count,
+    )
+}
+
+fn ints<T: TryFrom<i64> + Ord>(reach: &Reach, place: &str, most: usize) -> (Vec<T>, usize) {
+    let keys = reach.keys.iter().filter(|_| place == "key");
+    let mut all: Vec<T> = keys
+        .filter_map(|k| {
+            if let Key::Int(i) = k {
+                T::try_from(*i).ok()
+            } else {
+                None
+            }
+        })
+        .collect();
+    all.sort_unstable();
+    let count = all.len();
+    all.truncate(most);
+    (all, count)
+}
+
+fn texts(reach: &Reach, place: &str, most: usize) -> (Vec<String>, usize) {
+    let mut all: Vec<String> = reach
+        .keys
+        .iter()
+        .filter(|_| place == "key")
+        .map(Key::to_string)
+        .collect();
+    all.sort_unstable();
+    let count = all.len();
+    all.truncate(most);
+    (all, count)
+}
+
+macro_rules! reach_form {
+    ($name:ident, $element:ty, $list:expr) => {
+        /// What `authz.via` of this column type is true for: for index conditions.
+        #[pg_extern(schema = "authz", stable, parallel_safe)]
+        fn $name(permission: Option<&str>, place: Option<&str>) -> Vec<$element> {
+            let reach = permission.and_then(decision::reach);
+            reach
+                .map(|r| $list(&r, place.unwrap_or_default(), usize::MAX).0)
+                .unwrap_or_default()
+        }
+    };
+}
+
+reach_form!(reach_uuid, Uuid, uuids);
+reach_form!(reach_int2, i16, ints);
+reach_form!(reach_int4, i32, ints);
+reach_form!(reach_int8, i64, ints);
+reach_form!(reach_text, String, texts);
+
+/// How many ids an estimate looks at: more would make planning slow and the estimate no better.
+const SAMPLE: usize = 100;
+
+/// The planner support function of `authz_row`, `authz_can` and `authz.via`.
+#[pg_extern(schema = "authz", immutable, parallel_safe)]
+fn plan_support(request: Internal) -> Internal {
+    let answer = match request.unwrap() {
+        None => None,
+        // SAFETY: PostgreSQL calls a support function with a request node and nothing else.
+        Some(datum) => match unsafe { plan::request(datum.cast_mut_ptr()) } {
+            Request::Simplify(call) => simplify(&call),
+            // SAFETY: the request is the planner's.
+            Request::IndexCondition(request) => unsafe { plan::index_condition(request) },
+            Request::Selectivity(estimate) => estimate_via(&estimate),
+            // SAFETY: the request is the planner's.
+            Request::Exact(request) => Some(unsafe { plan::nearly_all(request) }),
+            Request::Other => None,
+        },
+    };
+    // "No idea" is a zero, not a NULL: the planner takes a NULL result for a broken function.
+    Internal::from(Some(answer.map_or(pg_sys::Datum::from(0usize), pg_sys::Datum::from)))
+}
+
+fn simplify(call: &plan::Call) -> Option<*mut pg_sys::Node> {
+    let (table, key) = call.key()?;
+    let registered = decision::registered(&call.permission, table, key)?;
+    let sees_all = decision::reach(&call.permission).is_some_and(|r| r.all);
+    call.replace(&registered, if sees_all { &Shape::All } else { &Shape::Narrowed })
+}
+
+/// By what the session that plans can reach: a plan made for it is good for it, and right for everybody.
+fn estimate_via(estimate: &plan::Estimate) -> Option<*mut pg_sys::Node> {
+    let reach = decision::reach_if_known(&estimate.permission)?;
+    let place = estimate.place.as_str();
+    let (ids, count, taken) = match estimate.column_type()? {
+        ColumnType::Uuid => datum(uuids(&reach, place, SAMPLE)),
+        ColumnType::Int2 => datum(ints::<i16>(&reach, place, SAMPLE)),
+        ColumnType::Int4 => datum(ints::<i32>(&reach, place, SAMPLE)),
+        ColumnType::Int8 => datum(ints::<i64>(&reach, place, SAMPLE)),
+        _ => datum(texts(&reach, place, SAMPLE)),
+    };
+    let sampled = if taken == 0 { 1.0 } else { count as f64 / taken as f64 };
+    let node = estimate.answer(ids, sampled);
+    (!node.is_null()).then_some(node)
+}
+
+fn datum<T>((ids, count): (Vec<T>, usize)) -> (Option<pg_sys::Datum>, usize, usize)
+where
+    Vec<T>: IntoDatum,
+{
+    let taken = ids.len();
+    (if taken == 0 { None } else { ids.into_datum() }, count, taken)
+}

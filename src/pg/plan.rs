@@ -1,0 +1,636 @@
+//! What the planner may know: node trees in, node trees out.
+//!
+//! A policy is one call, opaque to the planner. Its support function turns the call into
+//!
+//! ```text
+//! (via tenant OR via organization OR via team OR via project OR via owner OR via key) AND the exact decision
+//! ```
+//!
+//! whose first half says where rows can be, and can be looked for by index. Nothing about the caller is folded into
+//! the plan: the arrays that indexes are searched for are computed when the plan runs, by whoever runs it.
+
+use super::relation::Relation;
+use super::user_table::{self, ColumnType};
+use pgrx::{FromDatum, IntoDatum, pg_sys};
+use std::ffi::CStr;
+use std::ptr::null_mut;
+
+/// Names of the columns of a registered table, as far as row security needs them.
+pub struct Registered {
+    /// The table.
+    pub target: pg_sys::Oid,
+    /// Its columns.
+    pub columns: user_table::ColumnNames,
+}
+
+/// What a call that can be simplified looks like.
+pub struct Call {
+    raw: *mut pg_sys::SupportRequestSimplify,
+    /// The permission, a constant.
+    pub permission: String,
+}
+
+/// Is `node` of that type?
+///
+/// # Safety
+/// `node` is NULL or a valid node.
+unsafe fn is_a(node: *mut pg_sys::Node, tag: pg_sys::NodeTag) -> bool {
+    // SAFETY: every node begins with its tag.
+    !node.is_null() && unsafe { (*node).type_ } == tag
+}
+
+/// The nth element of a list of nodes.
+///
+/// # Safety
+/// `list` has more than `n` nodes.
+unsafe fn nth(list: *mut pg_sys::List, n: usize) -> *mut pg_sys::Node {
+    // SAFETY: by the caller.
+    unsafe { (*(*list).elements.add(n)).ptr_value.cast() }
+}
+
+/// # Safety
+/// `list` is NULL or a valid list.
+unsafe fn length(list: *mut pg_sys::List) -> usize {
+    // SAFETY: by the caller; NULL is the empty list.
+    if list.is_null() {
+        0
+    } else {
+        unsafe { (*list).length as usize }
+    }
+}
+
+/// The value of a text constant.
+unsafe fn text_constant(node: *mut pg_sys::Node) -> Option<String> {
+    // SAFETY: the tag is compared before the cast, the type before the datum is read.
+    unsafe {
+        if !is_a(node, pg_sys::NodeTag::T_Const) {
+            return None;
+        }
+        let constant = &*node.cast::<pg_sys::Const>();
+        if constant.consttype != pg_sys::TEXTOID {
+            return None;
+        }
+        String::from_datum(constant.constvalue, constant.constisnull)
+    }
+}
+
+/// The column reference below casts that change no value.
+unsafe fn column_below(mut node: *mut pg_sys::Node) -> Option<*mut pg_sys::Var> {
+    // SAFETY: tags are compared before casts.
+    unsafe {
+        loop {
+            if is_a(node, pg_sys::NodeTag::T_Var) {
+                let var = node.cast::<pg_sys::Var>();
+                return ((*var).varlevelsup == 0 && (*var).varattno > 0).then_some(var);
+            } else if is_a(node, pg_sys::NodeTag::T_RelabelType) {
+                node = (*node.cast::<pg_sys::RelabelType>()).arg.cast();
+            } else if is_a(node, pg_sys::NodeTag::T_FuncExpr) {
+                let call = node.cast::<pg_sys::FuncExpr>();
+                let is_cast = (*call).funcformat == pg_sys::CoercionForm::COERCE_IMPLICIT_CAST
+                    || (*call).funcformat == pg_sys::CoercionForm::COERCE_EXPLICIT_CAST;
+                if !is_cast || length((*call).args) != 1 {
+                    return None;
+                }
+                node = nth((*call).args, 0);
+            } else {
+                return None;
+            }
+        }
+    }
+}
+
+/// A request to a support function, by its kind.
+pub enum Request {
+    /// Replace a call of `authz_row` or `authz_can`.
+    Simplify(Call),
+    /// Turn a call of `authz.via` into an index condition.
+    IndexCondition(*mut pg_sys::SupportRequestIndexCondition),
+    /// Estimate a call of `authz.via`.
+    Selectivity(Estimate),
+    /// Estimate a call of `authz.row_exact`.
+    Exact(*mut pg_sys::SupportRequestSelectivity),
+    /// Nothing that we answer.
+    Other,
+}
+
+/// Arguments of `authz_row` and `authz.row_exact`.
+const ROW_ARGUMENTS: usize = 10;
+
+/// The places have done the narrowing: of the rows that are left nearly all are allowed.
+///
+/// # Safety
+/// `raw` is the planner's request.
+pub unsafe fn nearly_all(raw: *mut pg_sys::SupportRequestSelectivity) -> *mut pg_sys::Node {
+    // SAFETY: by the caller.
+    unsafe { (*raw).selectivity = 0.95 };
+    raw.cast()
+}
+
+/// A call of `authz.via` whose selectivity is asked for.
+pub struct Estimate {
+    raw: *mut pg_sys::SupportRequestSelectivity,
+    /// The permission.
+    pub permission: String,
+    /// `tenant`, `team`, `key`, …
+    pub place: String,
+}
+
+/// Takes the planner's request apart.
+///
+/// # Safety
+/// `request` is what PostgreSQL passed to a support function.
+pub unsafe fn request(request: *mut pg_sys::Node) -> Request {
+    // SAFETY: the tag says which request it is.
+    unsafe {
+        match (*request).type_ {
+            pg_sys::NodeTag::T_SupportRequestSimplify => {
+                let raw = request.cast::<pg_sys::SupportRequestSimplify>();
+                if (*raw).root.is_null() || length((*(*raw).fcall).args) < 2 {
+                    return Request::Other;
+                }
+                match text_constant(nth((*(*raw).fcall).args, 0)) {
+                    Some(permission) => Request::Simplify(Call { raw, permission }),
+                    None => Request::Other,
+                }
+            }
+            pg_sys::NodeTag::T_SupportRequestIndexCondition => Request::IndexCondition(request.cast()),
+            pg_sys::NodeTag::T_SupportRequestSelectivity => {
+                let raw = request.cast::<pg_sys::SupportRequestSelectivity>();
+                if length((*raw).args) == ROW_ARGUMENTS {
+                    return Request::Exact(raw);
+                }
+                if (*raw).is_join || length((*raw).args) != 3 {
+                    return Request::Other;
+                }
+                match (text_constant(nth((*raw).args, 0)), text_constant(nth((*raw).args, 1))) {
+                    (Some(permission), Some(place)) => Request::Selectivity(Estimate { raw, permission, place }),
+                    _ => Request::Other,
+                }
+            }
+            _ => Request::Other,
+        }
+    }
+}
+
+/// A function of ours, by name and argument types. Looked up in the catalog cache: the caller needs no privilege on the
+/// schema to have its queries planned.
+fn function(name: &CStr, types: &[pg_sys::Oid]) -> Option<pg_sys::Oid> {
+    // SAFETY: the keys of that cache are name, argument types and schema; a missing function is no error.
+    unsafe {
+        let oid = pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP as i32,
+            pg_sys::Anum_pg_proc_oid as i16,
+            pg_sys::Datum::from(name.as_ptr()),
+            pg_sys::Datum::from(pg_sys::buildoidvector(types.as_ptr(), types.len() as i32)),
+            pg_sys::Datum::from(super::authority::namespace()),
+            pg_sys::Datum::from(0usize),
+        );
+        (oid != pg_sys::InvalidOid).then_some(oid)
+    }
+}
+
+unsafe fn call(function: pg_sys::Oid, result: pg_sys::Oid, arguments: &[*mut pg_sys::Node]) -> *mut pg_sys::Node {
+    // SAFETY: arguments are valid nodes of the function's argument types.
+    unsafe {
+        let list = arguments
+            .iter()
+            .fold(null_mut(), |list, a| pg_sys::lappend(list, a.cast()));
+        let form = pg_sys::CoercionForm::COERCE_EXPLICIT_CALL;
+        let collation = pg_sys::DEFAULT_COLLATION_OID;
+        pg_sys::makeFuncExpr(function, result, list, pg_sys::InvalidOid, collation, form).cast()
+    }
+}
+
+unsafe fn text_node(text: &str) -> *mut pg_sys::Node {
+    // SAFETY: the datum is copied into the planner's memory.
+    unsafe {
+        let datum = text.into_datum().unwrap_or(pg_sys::Datum::from(0usize));
+        pg_sys::makeConst(
+            pg_sys::TEXTOID,
+            -1,
+            pg_sys::DEFAULT_COLLATION_OID,
+            -1,
+            datum,
+            false,
+            false,
+        )
+        .cast()
+    }
+}
+
+unsafe fn null_node(of: pg_sys::Oid) -> *mut pg_sys::Node {
+    // As the parser makes it, so that the two compare as equal.
+    let collation = if of == pg_sys::TEXTOID {
+        pg_sys::DEFAULT_COLLATION_OID
+    } else {
+        pg_sys::InvalidOid
+    };
+    // SAFETY: makes a NULL constant.
+    unsafe { pg_sys::makeNullConst(of, -1, collation).cast() }
+}
+
+unsafe fn copy<T>(node: *mut T) -> *mut T {
+    // SAFETY: a valid node.
+    unsafe { pg_sys::copyObjectImpl(node.cast()).cast() }
+}
+
+/// A table's columns as expressions.
+struct Row {
+    key_var: *mut pg_sys::Var,
+    relation: Relation,
+}
+
+impl Row {
+    /// Another column of the row that `key_var` is of: joins that may leave the row out leave out all of it.
+    unsafe fn column(&self, name: &str) -> Option<(*mut pg_sys::Var, pg_sys::Oid)> {
+        let attno = self.relation.column(name)?;
+        let (mut oid, mut typmod, mut collation) = (pg_sys::InvalidOid, 0, pg_sys::InvalidOid);
+        // SAFETY: the column is there; the copy is changed to refer to it.
+        unsafe {
+            pg_sys::get_atttypetypmodcoll(self.relation.oid(), attno, &mut oid, &mut typmod, &mut collation);
+            let var = copy(self.key_var);
+            (*var).varattno = attno;
+            (*var).varattnosyn = attno;
+            (*var).vartype = oid;
+            (*var).vartypmod = typmod;
+            (*var).varcollid = collation;
+            Some((var, oid))
+        }
+    }
+
+    /// A column as an expression of type `to`.
+    unsafe fn as_type(&self, name: &str, to: pg_sys::Oid) -> Option<*mut pg_sys::Node> {
+        // SAFETY: a fresh column reference, cast as by `::`.
+        unsafe {
+            let (var, from) = self.column(name)?;
+            let cast = pg_sys::coerce_to_target_type(
+                null_mut(),
+                var.cast(),
+                from,
+                to,
+                -1,
+                pg_sys::CoercionContext::COERCION_EXPLICIT,
+                pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
+                -1,
+            );
+            (!cast.is_null()).then_some(cast)
+        }
+    }
+
+    /// `column IS NOT NULL`, or the column itself where it is a boolean.
+    unsafe fn says_deleted(&self, name: &str) -> Option<*mut pg_sys::Node> {
+        // SAFETY: builds a test over a fresh column reference.
+        unsafe {
+            let (var, oid) = self.column(name)?;
+            if oid == pg_sys::BOOLOID {
+                let test = new_node::<pg_sys::BooleanTest>(pg_sys::NodeTag::T_BooleanTest);
+                (*test).arg = var.cast();
+                (*test).booltesttype = pg_sys::BoolTestType::IS_TRUE;
+                (*test).location = -1;
+                return Some(test.cast());
+            }
+            Some(null_test(var, pg_sys::NullTestType::IS_NOT_NULL))
+        }
+    }
+}
+
+unsafe fn new_node<T>(tag: pg_sys::NodeTag) -> *mut T {
+    // SAFETY: zeroed memory of the node's size, with the node's tag, is how `makeNode` makes nodes.
+    unsafe {
+        let node = pg_sys::palloc0(size_of::<T>()).cast::<pg_sys::Node>();
+        (*node).type_ = tag;
+        node.cast()
+    }
+}
+
+unsafe fn null_test(var: *mut pg_sys::Var, of: pg_sys::NullTestType::Type) -> *mut pg_sys::Node {
+    // SAFETY: `var` is a valid node.
+    unsafe {
+        let test = new_node::<pg_sys::NullTest>(pg_sys::NodeTag::T_NullTest);
+        (*test).arg = var.cast();
+        (*test).nulltesttype = of;
+        (*test).location = -1;
+        test.cast()
+    }
+}
+
+/// The replacement that [`Call::replace`] makes.
+pub enum Shape {
+    /// Where rows can be, and the exact decision: for indexes.
+    Narrowed,
+    /// First of all, once for the query: does the session see everything? For those who do.
+    All,
+}
+
+impl Call {
+    /// The table whose key is an argument of the call: its OID and the attribute number of that key.
+    pub fn key(&self) -> Option<(pg_sys::Oid, i16)> {
+        // SAFETY: the call has at least two arguments; the range table entry of a column of the query exists.
+        unsafe {
+            let var = column_below(nth((*(*self.raw).fcall).args, 1))?;
+            let parse = (*(*self.raw).root).parse;
+            let varno = (*var).varno as usize;
+            if varno == 0 || varno > length((*parse).rtable) {
+                return None;
+            }
+            let entry = nth((*parse).rtable, varno - 1).cast::<pg_sys::RangeTblEntry>();
+            ((*entry).rtekind == pg_sys::RTEKind::RTE_RELATION).then_some(((*entry).relid, (*var).varattno))
+        }
+    }
+
+    /// The expression that answers the same for a row of a registered table; `None` where that cannot be said.
+    pub fn replace(&self, registered: &Registered, shape: &Shape) -> Option<*mut pg_sys::Node> {
+        // SAFETY: all nodes are made of this call's own, or freshly.
+        unsafe {
+            let arguments = (*(*self.raw).fcall).args;
+            let key_var = column_below(nth(arguments, 1))?;
+            let row = Row {
+                key_var,
+                relation: Relation::open(registered.target)?,
+            };
+            let names = &registered.columns;
+            let permission = text_node(&self.permission);
+            let exact = self.exact(&row, names, permission)?;
+            let parse = (*(*self.raw).root).parse;
+            let is_insert = (*parse).commandType == pg_sys::CmdType::CMD_INSERT;
+            if is_insert && (*parse).resultRelation == (*key_var).varno as i32 {
+                // A new row is looked for nowhere.
+                return Some(exact);
+            }
+
+            let arms = arms(&row, names, permission)?;
+            let narrowed = and_or(
+                pg_sys::BoolExprType::AND_EXPR,
+                &[and_or(pg_sys::BoolExprType::OR_EXPR, &arms), exact],
+            );
+            // After waiting for a row lock the row is decided again, by the newest authority: what was computed once
+            // for the query must not take part in that.
+            let only_reads = (*parse).commandType == pg_sys::CmdType::CMD_SELECT && (*parse).rowMarks.is_null();
+            match shape {
+                Shape::All if only_reads => {
+                    let all = call(
+                        function(c"sees_all", &[pg_sys::TEXTOID])?,
+                        pg_sys::BOOLOID,
+                        &[permission],
+                    );
+                    (*parse).hasSubLinks = true;
+                    Some(and_or(pg_sys::BoolExprType::OR_EXPR, &[once(all), narrowed]))
+                }
+                _ => Some(narrowed),
+            }
+        }
+    }
+
+    /// `authz.row_exact(permission, key, tenant, …)`.
+    unsafe fn exact(
+        &self,
+        row: &Row,
+        names: &user_table::ColumnNames,
+        permission: *mut pg_sys::Node,
+    ) -> Option<*mut pg_sys::Node> {
+        // SAFETY: as in `replace`.
+        unsafe {
+            let (_, key_oid) = row.column(&names.key)?;
+            let key_type = match key_oid {
+                pg_sys::UUIDOID => pg_sys::UUIDOID,
+                pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID => pg_sys::INT8OID,
+                _ => pg_sys::TEXTOID,
+            };
+            let id = |name: &Option<String>| match name {
+                Some(name) => row.as_type(name, pg_sys::UUIDOID),
+                None => Some(null_node(pg_sys::UUIDOID)),
+            };
+            let text = |name: &Option<String>| match name {
+                Some(name) => row.as_type(name, pg_sys::TEXTOID),
+                None => Some(null_node(pg_sys::TEXTOID)),
+            };
+            let deleted = match &names.deleted_at {
+                Some(name) => row.says_deleted(name)?,
+                None => pg_sys::makeBoolConst(false, false),
+            };
+            let arguments = [
+                permission,
+                row.as_type(&names.key, key_type)?,
+                row.as_type(&names.tenant, pg_sys::UUIDOID)?,
+                id(&names.organization)?,
+                id(&names.team)?,
+                id(&names.project)?,
+                id(&names.owner)?,
+                text(&names.confidentiality)?,
+                deleted,
+                text(&names.parent)?,
+            ];
+            let given = (*(*self.raw).fcall).args;
+            let is_row = length(given) == ROW_ARGUMENTS;
+            if is_row && (0..arguments.len()).any(|n| !same(nth(given, n), arguments[n])) {
+                return None;
+            }
+            let u = pg_sys::UUIDOID;
+            let t = pg_sys::TEXTOID;
+            let types = [t, key_type, u, u, u, u, u, t, pg_sys::BOOLOID, t];
+            Some(call(function(c"row_exact", &types)?, pg_sys::BOOLOID, &arguments))
+        }
+    }
+}
+
+/// Do two arguments say the same of the row: the same constant, column, or test of a column?
+unsafe fn same(a: *mut pg_sys::Node, b: *mut pg_sys::Node) -> bool {
+    // SAFETY: valid nodes.
+    unsafe {
+        match (column_below(a), column_below(b)) {
+            (Some(a), Some(b)) => (*a).varno == (*b).varno && (*a).varattno == (*b).varattno,
+            _ => pg_sys::equal(a.cast(), b.cast()),
+        }
+    }
+}
+
+/// `via tenant`, `via organization`, …, as far as the table has such columns.
+unsafe fn arms(
+    row: &Row,
+    names: &user_table::ColumnNames,
+    permission: *mut pg_sys::Node,
+) -> Option<Vec<*mut pg_sys::Node>> {
+    // SAFETY: as in `replace`.
+    unsafe {
+        let places = [
+            ("tenant", Some(&names.tenant)),
+            ("organization", names.organization.as_ref()),
+            ("team", names.team.as_ref()),
+            ("project", names.project.as_ref()),
+            ("owner", names.owner.as_ref()),
+            ("key", Some(&names.key)),
+        ];
+        let mut arms = Vec::new();
+        for (place, name) in places {
+            let Some(name) = name else {
+                continue;
+            };
+            let (var, oid) = row.column(name)?;
+            let (argument, of): (*mut pg_sys::Node, _) = match oid {
+                pg_sys::VARCHAROID => (row.as_type(name, pg_sys::TEXTOID)?, pg_sys::TEXTOID),
+                _ => (var.cast(), oid),
+            };
+            // Scopes and owners kept as text would need arrays of text: such tables are decided row by row.
+            if place != "key" && of != pg_sys::UUIDOID {
+                return None;
+            }
+            let via = function(c"via", &[pg_sys::TEXTOID, pg_sys::TEXTOID, of])?;
+            arms.push(call(via, pg_sys::BOOLOID, &[permission, text_node(place), argument]));
+        }
+        let (tenant, _) = row.column(&names.tenant)?;
+        if !is_not_null(&row.relation, (*tenant).varattno) {
+            arms.push(null_test(tenant, pg_sys::NullTestType::IS_NULL));
+        }
+        Some(arms)
+    }
+}
+
+fn is_not_null(relation: &Relation, attno: i16) -> bool {
+    // SAFETY: the descriptor of a relation that stays open while it is looked at.
+    let desc = unsafe { pgrx::PgTupleDesc::from_pg_unchecked((*relation.raw()).rd_att) };
+    desc.get(attno as usize - 1).is_some_and(|a| a.attnotnull)
+}
+
+unsafe fn and_or(operator: pg_sys::BoolExprType::Type, arguments: &[*mut pg_sys::Node]) -> *mut pg_sys::Node {
+    // SAFETY: valid boolean expressions.
+    unsafe {
+        let list = arguments
+            .iter()
+            .fold(null_mut(), |list, a| pg_sys::lappend(list, a.cast()));
+        pg_sys::makeBoolExpr(operator, list, -1).cast()
+    }
+}
+
+/// `(SELECT expression)`: computed once for the query.
+unsafe fn once(expression: *mut pg_sys::Node) -> *mut pg_sys::Node {
+    // SAFETY: the smallest query that the parser would make of it.
+    unsafe {
+        let query = new_node::<pg_sys::Query>(pg_sys::NodeTag::T_Query);
+        (*query).commandType = pg_sys::CmdType::CMD_SELECT;
+        (*query).canSetTag = true;
+        (*query).jointree = pg_sys::makeFromExpr(null_mut(), null_mut());
+        let entry = pg_sys::makeTargetEntry(expression.cast(), 1, null_mut(), false);
+        (*query).targetList = pg_sys::lappend(null_mut(), entry.cast());
+        let link = new_node::<pg_sys::SubLink>(pg_sys::NodeTag::T_SubLink);
+        (*link).subLinkType = pg_sys::SubLinkType::EXPR_SUBLINK;
+        (*link).subselect = query.cast();
+        (*link).location = -1;
+        link.cast()
+    }
+}
+
+/// `column = ANY (array)` by the equality of `opfamily`, or of the column's own type.
+unsafe fn any(
+    column: *mut pg_sys::Node,
+    element: pg_sys::Oid,
+    array: *mut pg_sys::Node,
+    opfamily: pg_sys::Oid,
+    collation: pg_sys::Oid,
+) -> Option<*mut pg_sys::Node> {
+    // SAFETY: valid nodes; the operator is looked up before it is used.
+    unsafe {
+        let equal = pg_sys::BTEqualStrategyNumber as i16;
+        let operator = pg_sys::get_opfamily_member(opfamily, element, element, equal);
+        if operator == pg_sys::InvalidOid {
+            return None;
+        }
+        let clause = new_node::<pg_sys::ScalarArrayOpExpr>(pg_sys::NodeTag::T_ScalarArrayOpExpr);
+        (*clause).opno = operator;
+        (*clause).opfuncid = pg_sys::get_opcode(operator);
+        (*clause).useOr = true;
+        (*clause).inputcollid = collation;
+        (*clause).args = pg_sys::lappend(pg_sys::lappend(null_mut(), column.cast()), array.cast());
+        (*clause).location = -1;
+        Some(clause.cast())
+    }
+}
+
+/// The element type of a key argument of `authz.via`, and the function that gives the array to compare with.
+fn array_function(element: pg_sys::Oid) -> Option<(pg_sys::Oid, pg_sys::Oid)> {
+    let (name, array) = match element {
+        pg_sys::UUIDOID => (c"reach_uuid", pg_sys::UUIDARRAYOID),
+        pg_sys::INT2OID => (c"reach_int2", pg_sys::INT2ARRAYOID),
+        pg_sys::INT4OID => (c"reach_int4", pg_sys::INT4ARRAYOID),
+        pg_sys::INT8OID => (c"reach_int8", pg_sys::INT8ARRAYOID),
+        pg_sys::TEXTOID => (c"reach_text", pg_sys::TEXTARRAYOID),
+        _ => return None,
+    };
+    Some((function(name, &[pg_sys::TEXTOID, pg_sys::TEXTOID])?, array))
+}
+
+/// `authz.via(permission, place, column)` as `column = ANY (authz.reach_…(permission, place))`.
+///
+/// # Safety
+/// `raw` is the planner's request.
+pub unsafe fn index_condition(raw: *mut pg_sys::SupportRequestIndexCondition) -> Option<*mut pg_sys::Node> {
+    // SAFETY: tags and argument counts are compared before casts.
+    unsafe {
+        let r = &mut *raw;
+        if r.indexarg != 2 || !is_a(r.node, pg_sys::NodeTag::T_FuncExpr) {
+            return None;
+        }
+        let arguments = (*r.node.cast::<pg_sys::FuncExpr>()).args;
+        if length(arguments) != 3 {
+            return None;
+        }
+        let (permission, place, column) = (nth(arguments, 0), nth(arguments, 1), nth(arguments, 2));
+        let element = pg_sys::exprType(column);
+        let (array_of, array_type) = array_function(element)?;
+        let array = call(array_of, array_type, &[copy(permission), copy(place)]);
+        let clause = any(copy(column), element, array, r.opfamily, r.indexcollation)?;
+        // The index finds exactly the rows that the call is true for.
+        r.lossy = false;
+        Some(pg_sys::lappend(null_mut(), clause.cast()).cast())
+    }
+}
+
+impl Estimate {
+    /// Answers with the planner's own estimate for `column = ANY (ids)`; of many ids a sample stands for all.
+    pub fn answer(&self, ids: Option<pg_sys::Datum>, sampled: f64) -> *mut pg_sys::Node {
+        // SAFETY: the request's nodes are valid; the array is a constant of the array type.
+        unsafe {
+            let r = &mut *self.raw;
+            let column = nth(r.args, 2);
+            let element = pg_sys::exprType(column);
+            r.selectivity = match (ids, array_function(element), default_family(element)) {
+                (Some(ids), Some((_, array_type)), Some(family)) => {
+                    let array = pg_sys::makeConst(array_type, -1, pg_sys::InvalidOid, -1, ids, false, false);
+                    let collation = pg_sys::exprCollation(column);
+                    match any(copy(column), element, array.cast(), family, collation) {
+                        Some(clause) => {
+                            let s = pg_sys::clause_selectivity(r.root, clause, r.varRelid, r.jointype, r.sjinfo);
+                            (s * sampled).clamp(0.0, 1.0)
+                        }
+                        None => return null_mut(),
+                    }
+                }
+                (None, ..) => 0.0,
+                _ => return null_mut(),
+            };
+            self.raw.cast()
+        }
+    }
+
+    /// The type of the column.
+    pub fn column_type(&self) -> Option<ColumnType> {
+        // SAFETY: three arguments, as compared when the request was taken apart.
+        let oid = unsafe { pg_sys::exprType(nth((*self.raw).args, 2)) };
+        match oid {
+            pg_sys::UUIDOID => Some(ColumnType::Uuid),
+            pg_sys::INT2OID => Some(ColumnType::Int2),
+            pg_sys::INT4OID => Some(ColumnType::Int4),
+            pg_sys::INT8OID => Some(ColumnType::Int8),
+            pg_sys::TEXTOID => Some(ColumnType::Text),
+            _ => None,
+        }
+    }
+}
+
+/// The B-tree operator family of a type.
+fn default_family(of: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: look-ups in the catalogs.
+    unsafe {
+        let class = pg_sys::GetDefaultOpClass(of, pg_sys::BTREE_AM_OID);
+        (class != pg_sys::InvalidOid).then(|| pg_sys::get_opclass_family(class))
+    }
+}

@@ -1,0 +1,195 @@
+//! What row security narrows a scan to: the engine's reach, with everything that it contains.
+
+use crate::cache::{self, Policy};
+use crate::pg::authority::Reading;
+use crate::pg::invalidation::{Channel, Stamp};
+use crate::session::Session;
+use crate::store::below;
+use authz_engine::name::{Kind, Permission};
+use authz_engine::node::{Key, Node};
+use authz_engine::reach::{holds_everywhere, reach};
+use authz_engine::{Instant, Interval, Subject};
+use hashbrown::{HashMap, HashSet};
+use serde_json::Value;
+use std::rc::Rc;
+use uuid::Uuid;
+
+/// Where rows that a session may see can be, by the column that says so. A row outside of all of these is not
+/// allowed; a row inside of one may be.
+#[derive(Debug, Default)]
+pub struct Reach {
+    /// Every row of the type is allowed, in whatever tenant.
+    pub all: bool,
+    /// Rows of no tenant can be allowed as well.
+    pub platform: bool,
+    /// Tenants.
+    pub tenants: HashSet<Uuid>,
+    /// Organizations.
+    pub organizations: HashSet<Uuid>,
+    /// Teams.
+    pub teams: HashSet<Uuid>,
+    /// Projects.
+    pub projects: HashSet<Uuid>,
+    /// What an owner column can hold.
+    pub owners: HashSet<Uuid>,
+    /// Keys of the type's own rows.
+    pub keys: HashSet<Key>,
+}
+
+/// A reach as long as it stays right.
+pub struct Kept {
+    reach: Rc<Reach>,
+    subject: Rc<Subject>,
+    valid: Interval,
+    stamp: Stamp,
+}
+
+/// What a reach is remembered by.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Asked {
+    principal: Uuid,
+    tenant: Option<Uuid>,
+    permission: Permission,
+    mfa: bool,
+}
+
+/// Remembered reaches of this backend: few, because a backend serves few sessions at a time.
+pub type Memory = HashMap<Asked, Kept>;
+
+/// More than this are forgotten all at once: sessions come and go.
+const REMEMBERED: usize = 64;
+
+/// The reach of a session for a permission.
+pub fn of(session: &Session, permission: Permission, policy: &Policy, at: Instant) -> Rc<Reach> {
+    let Some(subject) = cache::subject(session.principal, at, policy) else {
+        return Rc::default();
+    };
+    let asked = Asked {
+        principal: session.principal,
+        tenant: session.tenant,
+        permission,
+        mfa: session.context["mfa"] == Value::Bool(true),
+    };
+    let kept = cache::reaches(|memory| {
+        let kept = memory.get(&asked)?;
+        let current = Rc::ptr_eq(&kept.subject, &subject) && kept.valid.contains(at) && kept.stamp.is_current();
+        current.then(|| kept.reach.clone())
+    });
+    kept.unwrap_or_else(|| {
+        let mut reading = Reading::begin();
+        reading.depends_on(Channel::Model);
+        reading.depends_on(Channel::Shape);
+        let reach = Rc::new(compute(session, &asked, &subject, policy, at, &mut reading));
+        let valid = subject.constant_around(at).intersect(&policy.composition.valid);
+        let kept = Kept {
+            reach: reach.clone(),
+            subject,
+            valid: valid.unwrap_or(Interval::new(at, at)),
+            stamp: reading.finish(),
+        };
+        cache::reaches(|memory| {
+            if memory.len() >= REMEMBERED {
+                memory.clear();
+            }
+            memory.insert(asked, kept)
+        });
+        reach
+    })
+}
+
+fn compute(
+    session: &Session,
+    asked: &Asked,
+    subject: &Subject,
+    policy: &Policy,
+    at: Instant,
+    reading: &mut Reading,
+) -> Reach {
+    let (model, composition) = (&policy.loaded.model, &policy.composition);
+    let permission = asked.permission;
+    let kind = model.definition(permission).map_or(Kind::PLATFORM, |d| d.kind);
+    let registration = policy.loaded.registrations.get(&kind);
+
+    let members: Vec<Uuid> = subject.tenants(at).collect();
+    let rules: HashMap<Uuid, _> = members
+        .iter()
+        .filter_map(|t| Some((*t, cache::tenant_rules(*t, at)?)))
+        .collect();
+    let found = reach(
+        model,
+        composition,
+        subject,
+        |t| rules.get(&t).map(|r| &**r),
+        permission,
+        at,
+    );
+    let mut out = Reach::default();
+    if found.is_nowhere() {
+        return out;
+    }
+
+    out.tenants.extend(&found.tenants);
+    // A child's parents are not among its columns: wherever something is given, its rows can be anywhere in the tenant.
+    let has_parent = registration.is_none_or(|r| r.parent.is_some());
+    let mut by_tenant: HashMap<Uuid, Vec<Node>> = HashMap::new();
+    for (tenant, node) in found.nodes {
+        let tenants = match (tenant, &node.key) {
+            (Some(tenant), _) => vec![tenant],
+            (None, Key::Uuid(id)) if node.kind.is_built_in() => {
+                cache::scope(node.kind, *id).iter().filter_map(|s| s.tenant).collect()
+            }
+            (None, _) => below::tenants(reading),
+        };
+        for tenant in tenants {
+            if has_parent || !(node.kind.is_built_in() || node.kind == kind) {
+                out.tenants.insert(tenant);
+            } else {
+                by_tenant.entry(tenant).or_default().push(node.clone());
+            }
+        }
+    }
+    for (tenant, nodes) in by_tenant {
+        for node in below::load(tenant, nodes.into_iter(), reading) {
+            match (node.kind, node.key) {
+                (Kind::TENANT, Key::Uuid(id)) => _ = out.tenants.insert(id),
+                (Kind::ORGANIZATION, Key::Uuid(id)) => _ = out.organizations.insert(id),
+                (Kind::TEAM, Key::Uuid(id)) => _ = out.teams.insert(id),
+                (Kind::PROJECT, Key::Uuid(id)) => _ = out.projects.insert(id),
+                (_, key) => _ = out.keys.insert(key),
+            }
+        }
+    }
+    if found.owned {
+        out.owners.extend(subject.owner_ids(at));
+        if has_parent {
+            out.tenants.extend(&members);
+        }
+    }
+    if found.everywhere {
+        match session.tenant {
+            Some(tenant) => _ = out.tenants.insert(tenant),
+            None => {
+                out.platform = true;
+                out.tenants.extend(below::tenants(reading));
+            }
+        }
+        let by_level = registration.is_some_and(|r| r.columns.confidentiality.is_some());
+        let by_deletion = registration.is_some_and(|r| r.columns.deleted_at.is_some());
+        out.all = session.tenant.is_none()
+            && !has_parent
+            && !below::has_rules_for_all(reading)
+            && holds_everywhere(
+                model,
+                composition,
+                subject,
+                permission,
+                (by_level, by_deletion),
+                asked.mfa,
+                at,
+            );
+    }
+    if let Some(only) = session.tenant {
+        out.tenants.retain(|t| *t == only);
+    }
+    out
+}
