@@ -9,6 +9,8 @@ REVOKE ALL ON FUNCTION
     authz_explain_text(uuid, text, bigint, uuid, jsonb, timestamptz),
     authz_explain_text(uuid, text, text, uuid, jsonb, timestamptz)
     FROM PUBLIC;
+-- The planner calls it without asking anybody.
+REVOKE ALL ON FUNCTION authz.plan_support(internal) FROM PUBLIC;
 -- Whoever may set a session may be anybody.
 REVOKE ALL ON FUNCTION authz_set_session(uuid, uuid, jsonb, boolean) FROM PUBLIC;
 

@@ -113,7 +113,10 @@ fn public_has_nothing() {
               WHERE relnamespace = 'authz'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S') AND a.grantee = 0
              UNION ALL
              SELECT 'function ' || p.oid::regprocedure FROM pg_proc p, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS a
-              WHERE pronamespace = 'authz'::regnamespace AND a.grantee = 0",
+              WHERE pronamespace = 'authz'::regnamespace AND a.grantee = 0
+                -- What a plan of a protected query calls has to be executable by whoever runs the query. These tell
+                -- nothing but what the session itself can see, and cannot be named without USAGE on the schema.
+                AND p.proname NOT IN ('via', 'row_exact', 'sees_all', 'reach_uuid', 'reach_int2', 'reach_int4', 'reach_int8', 'reach_text')",
             &[],
         )
         .unwrap()
