@@ -38,7 +38,8 @@ pub struct Fault(String);
 impl Fault {
     /// Fit for a log: on one line, and not too long, whatever the token had in it.
     pub fn describe(&self) -> String {
-        self.0.chars().take(300).flat_map(char::escape_debug).collect()
+        let spaced = |c: char| if c.is_control() { ' ' } else { c };
+        self.0.chars().take(300).map(spaced).collect()
     }
 }
 

@@ -80,6 +80,16 @@ impl Cluster {
         Cluster::launch(directory, &["hot_standby = on"])
     }
 
+    /// The same cluster, started anew with other settings.
+    pub fn restart(self, settings: &[&str]) -> Cluster {
+        // It goes on under another name: its directory must not be removed.
+        let old = std::mem::ManuallyDrop::new(self);
+        run(as_owner(&program("pg_ctl"))
+            .args(["stop", "-m", "fast", "-w", "-D"])
+            .arg(old.directory.join("data")));
+        Cluster::launch(old.directory.clone(), settings)
+    }
+
     fn launch(directory: PathBuf, settings: &[&str]) -> Cluster {
         let data = directory.join("data");
         let log = directory.join("log");
