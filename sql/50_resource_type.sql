@@ -29,6 +29,7 @@ CREATE TABLE authz.resource_type (
     -- parent_type is not a foreign key: the parent may be registered later, and until then its children are denied.
     CONSTRAINT resource_type_clearance_check CHECK (
         jsonb_typeof(clearance) = 'object'
+        AND clearance - ARRAY['restricted', 'sealed'] = '{}'
         AND NOT jsonb_path_exists(clearance, 'strict $.* ? (@.type() != "string" || !(@ like_regex "^L[123]$"))'))
 );
 COMMENT ON TABLE authz.resource_type IS 'A table whose rows are resources, and the meaning of its columns.';

@@ -1,11 +1,11 @@
 -- Row security: what the planner is told of the functions that policies call, and the functions that make policies.
 
-ALTER FUNCTION authz_row(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 100;
-ALTER FUNCTION authz_row(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 100;
-ALTER FUNCTION authz_row(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 100;
-ALTER FUNCTION authz_can(text, uuid) SUPPORT authz.plan_support COST 200;
-ALTER FUNCTION authz_can(text, bigint) SUPPORT authz.plan_support COST 200;
-ALTER FUNCTION authz_can(text, text) SUPPORT authz.plan_support COST 200;
+ALTER FUNCTION authz_row(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.call_support COST 100;
+ALTER FUNCTION authz_row(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.call_support COST 100;
+ALTER FUNCTION authz_row(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.call_support COST 100;
+ALTER FUNCTION authz_can(text, uuid) SUPPORT authz.call_support COST 200;
+ALTER FUNCTION authz_can(text, bigint) SUPPORT authz.call_support COST 200;
+ALTER FUNCTION authz_can(text, text) SUPPORT authz.call_support COST 200;
 ALTER FUNCTION authz.row_exact(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 50;
 ALTER FUNCTION authz.row_exact(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 50;
 ALTER FUNCTION authz.row_exact(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 50;
@@ -19,8 +19,10 @@ ALTER FUNCTION authz.via(text, text, text) SUPPORT authz.plan_support COST 5;
 -- serves a column that it begins with; a second place behind the tenant will do for the key.
 CREATE FUNCTION authz.missing_indexes(target regclass, VARIADIC columns name[]) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('CREATE INDEX CONCURRENTLY ON %s (%I)', target, c.name)
+    -- An index of a partitioned table cannot be made CONCURRENTLY.
+    SELECT format('CREATE INDEX %sON %s (%I)', CASE t.relkind WHEN 'p' THEN '' ELSE 'CONCURRENTLY ' END, target, c.name)
     FROM unnest(columns) WITH ORDINALITY AS c (name, position)
+    JOIN pg_class AS t ON t.oid = target
     JOIN pg_attribute AS a ON a.attrelid = target AND a.attname = c.name AND NOT a.attisdropped
     WHERE NOT EXISTS (
         SELECT FROM pg_index AS i
@@ -30,6 +32,18 @@ $$;
 COMMENT ON FUNCTION authz.missing_indexes(regclass, name[]) IS
     'Statements that create the indexes which row security would search and which the table does not have.';
 REVOKE ALL ON FUNCTION authz.missing_indexes(regclass, name[]) FROM PUBLIC;
+
+-- Partitions, and tables that inherit, of all levels.
+CREATE FUNCTION authz.children(target regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE below (child) AS (
+        SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = target
+        UNION
+        SELECT i.inhrelid FROM pg_inherits AS i JOIN below AS b ON i.inhparent = b.child)
+    SELECT child::regclass FROM below ORDER BY 1
+$$;
+COMMENT ON FUNCTION authz.children(regclass) IS 'The partitions of a table, and the tables that inherit from it, of all levels.';
+REVOKE ALL ON FUNCTION authz.children(regclass) FROM PUBLIC;
 
 -- Policies carry this comment, so that one of the same name made by hand is told from ours.
 CREATE FUNCTION authz.policy_mark() RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -138,6 +152,12 @@ BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
     EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
     step := 'row security'; detail := 'enabled, and forced for the owner'; RETURN NEXT;
+    -- Policies hold for the table that a query names. Without any, a partition that is named itself shows nothing.
+    FOR other IN SELECT authz.children(target)::text LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', other);
+        EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', other);
+        step := 'row security'; detail := format('%s: reachable through %s only', other, target); RETURN NEXT;
+    END LOOP;
 
     -- The row's columns as arguments of authz_row, in the form that the planner support recognises.
     call := format('%I, %I', key, tenant);
@@ -225,6 +245,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     policy name;
+    child  regclass;
 BEGIN
     IF NOT EXISTS (SELECT FROM authz.resource_type AS t WHERE t.target = target) THEN
         RAISE EXCEPTION USING
@@ -239,11 +260,13 @@ BEGIN
         EXECUTE format('DROP POLICY %I ON %s', policy, target);
     END LOOP;
     DELETE FROM authz.resource_type AS t WHERE t.target = target;
-    -- Policies made by hand go on holding.
-    IF NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = target) THEN
-        EXECUTE format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', target);
-        EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', target);
-    END IF;
+    FOR child IN SELECT target UNION ALL SELECT authz.children(target) LOOP
+        -- Policies made by hand go on holding.
+        IF NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = child) THEN
+            EXECUTE format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', child);
+            EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', child);
+        END IF;
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION authz_unprotect(regclass) IS
@@ -261,6 +284,9 @@ CREATE VIEW authz.protected_table AS
                  FROM pg_catalog.pg_policies AS p
                  WHERE p.schemaname OPERATOR(pg_catalog.=) n.nspname AND p.tablename OPERATOR(pg_catalog.=) c.relname
                  ORDER BY p.policyname) AS policies,
+           ARRAY(SELECT i.child FROM authz.children(t.target) AS i (child)
+                 JOIN pg_catalog.pg_class AS k ON k.oid OPERATOR(pg_catalog.=) i.child
+                 WHERE NOT (k.relrowsecurity AND k.relforcerowsecurity)) AS open_children,
            ARRAY(SELECT authz.missing_indexes(t.target, VARIADIC pg_catalog.array_remove(
                  ARRAY[t.key_column, t.tenant_column, t.organization_column, t.team_column, t.project_column,
                        t.owner_column, t.parent_column], NULL))) AS missing_indexes
@@ -268,4 +294,4 @@ CREATE VIEW authz.protected_table AS
     LEFT JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.target
     LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace;
 COMMENT ON VIEW authz.protected_table IS
-    'Each registered table with its columns, whether row security holds for its owner too, its policies, and the indexes that it lacks.';
+    'Each registered table with its columns, whether row security holds for its owner too, its policies, its partitions that can be read directly (attached since: call authz_protect again), and the indexes that it lacks.';

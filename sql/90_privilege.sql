@@ -9,8 +9,8 @@ REVOKE ALL ON FUNCTION
     authz_explain_text(uuid, text, bigint, uuid, jsonb, timestamptz),
     authz_explain_text(uuid, text, text, uuid, jsonb, timestamptz)
     FROM PUBLIC;
--- The planner calls it without asking anybody.
-REVOKE ALL ON FUNCTION authz.plan_support(internal) FROM PUBLIC;
+-- The planner calls them without asking anybody.
+REVOKE ALL ON FUNCTION authz.plan_support(internal), authz.call_support(internal) FROM PUBLIC;
 -- Whoever may set a session may be anybody.
 REVOKE ALL ON FUNCTION authz_set_session(uuid, uuid, jsonb, boolean) FROM PUBLIC;
 
@@ -35,16 +35,19 @@ BEGIN
             ('authz_principal', 'The session''s principal; NULL without a session.'),
             ('authz_tenant', 'The only tenant that the session sees; NULL: all of the principal''s, or no session.'),
             ('authz_context', 'What was said of the request when the session was set; NULL without a session.'),
+            ('authz_resources', 'Every resource that the principal may use the permission on, ordered; after continues a page.'),
             ('authz_row', 'May the session use the permission on a row with these columns? What policies call. Without a session: no.'),
             ('row_exact', 'authz_row in a plan: the exact decision.'),
-            ('sees_all', 'In a plan: does the session see every row?'),
+            ('sees_all', 'In a plan: a number for session and statement, if the session sees every row; else 0.'),
+            ('still', 'In a plan: is it still the session and statement of that number?'),
+            ('call_support', 'Planner support function of authz_row and authz_can.'),
             ('via', 'In a plan: is the row at a place that the session can reach?'),
             ('reach_uuid', 'In a plan: the places that authz.via is true for, to be searched for by index.'),
             ('reach_int2', 'In a plan: the keys that authz.via is true for.'),
             ('reach_int4', 'In a plan: the keys that authz.via is true for.'),
             ('reach_int8', 'In a plan: the keys that authz.via is true for.'),
             ('reach_text', 'In a plan: the keys that authz.via is true for.'),
-            ('plan_support', 'Planner support function of authz_row, authz_can and authz.via.'),
+            ('plan_support', 'Planner support function of authz.via and authz.row_exact.'),
             ('authz_stats', 'What this backend''s cache of compiled policy has done since the backend began.')
         ) AS c (name, about) ON c.name = p.proname
     LOOP

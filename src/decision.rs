@@ -6,7 +6,7 @@ use crate::pg::plan::Registered;
 use crate::pg::relation::Relation;
 use crate::pg::user_table::Boundary;
 use crate::pg::{clock, invalidation};
-use crate::reach::{self, Reach};
+use crate::reach::{self, Asked, Reach};
 use crate::resource::{self, Given, Located};
 use crate::session;
 use crate::store::When;
@@ -53,6 +53,16 @@ impl Asker {
         permission(&self.policy, code)
     }
 
+    /// The type of resource that a permission is about.
+    pub fn kind(&self, permission: Permission) -> Kind {
+        kind_of(&self.policy, permission)
+    }
+
+    /// The instant that it decides at.
+    pub const fn at(&self) -> Instant {
+        self.at
+    }
+
     /// The policy.
     pub const fn policy(&self) -> &Policy {
         &self.policy
@@ -79,7 +89,7 @@ impl Asker {
     }
 
     /// Decides one permission on a resource that was found (or not).
-    fn decide(&self, permission: Permission, found: &Result<Located, String>, ask: &Ask<'_>) -> Reason {
+    pub fn decide(&self, permission: Permission, found: &Result<Located, String>, ask: &Ask<'_>) -> Reason {
         let elsewhere = match (found, &self.subject) {
             (Ok(resource), Some(subject)) => self.elsewhere(subject, resource),
             _ => [None, None],
@@ -209,14 +219,14 @@ pub fn check_row(code: &str, row: RowCheck<'_>) -> bool {
 pub fn reach(code: &str) -> Option<Rc<Reach>> {
     let session = session::current()?;
     let (policy, at) = policy_now();
-    Some(reach::of(&session, permission(&policy, code), &policy, at))
+    Some(reach::of(Asked::by(&session, permission(&policy, code)), &policy, at))
 }
 
 /// The same for the planner, which must not fail: a permission that is not defined is none.
 pub fn reach_if_known(code: &str) -> Option<Rc<Reach>> {
     let (policy, at) = policy_now();
     match (session::current(), policy.loaded.model.permission(code)) {
-        (Some(session), Some(permission)) => Some(reach::of(&session, permission, &policy, at)),
+        (Some(session), Some(permission)) => Some(reach::of(Asked::by(&session, permission), &policy, at)),
         (None, _) => Some(Rc::default()),
         (Some(_), None) => None,
     }
@@ -226,6 +236,14 @@ fn policy_now() -> (Policy, Instant) {
     invalidation::receive();
     let at = clock::statement_start();
     (cache::policy(at), at)
+}
+
+/// Can a key of the permission's type have but one row, whatever the tenant?
+pub fn key_is_unique(code: &str) -> bool {
+    let (policy, _) = policy_now();
+    let kind = policy.loaded.model.permission(code).map(|p| kind_of(&policy, p));
+    let table = kind.and_then(|kind| cache::table(kind, &policy));
+    table.is_some_and(|t| t.as_ref().as_ref().is_ok_and(|t| t.key_is_unique()))
 }
 
 /// The table that rows of the permission's type are in, if it is `table` and its key is the column `key`.

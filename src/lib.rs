@@ -8,6 +8,7 @@
 //! | `session` | says who asks |
 //! | `token` | begins a session for whoever holds a token that a registered key has signed |
 //! | `decision` | puts question, policy and resource together and asks the engine |
+//! | `listing` | answers which, instead of whether |
 //! | `resource` | finds a row by its key and builds its scope chain |
 //! | `reach` | narrows a scan to where a session may see rows |
 //! | `cache` | keeps compiled policy, bounded, and right after every commit |
@@ -24,6 +25,7 @@ mod api;
 mod cache;
 mod decision;
 mod error;
+mod listing;
 mod pg;
 mod reach;
 mod resource;
@@ -86,6 +88,8 @@ extension_sql_file!(
         api::row::row_exact_int,
         api::row::row_exact_text,
         api::row::sees_all,
+        api::row::still,
+        api::row::call_support,
         api::row::via_uuid,
         api::row::via_int2,
         api::row::via_int4,

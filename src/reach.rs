@@ -8,6 +8,7 @@ use crate::store::below;
 use authz_engine::name::{Kind, Permission};
 use authz_engine::node::{Key, Node};
 use authz_engine::reach::{holds_everywhere, reach};
+use authz_engine::subject::BindingIndex;
 use authz_engine::{Instant, Interval, Subject};
 use hashbrown::{HashMap, HashSet};
 use serde_json::Value;
@@ -44,13 +45,29 @@ pub struct Kept {
     stamp: Stamp,
 }
 
-/// What a reach is remembered by.
+/// Whose reach, for what; and what a reach is remembered by.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Asked {
-    principal: Uuid,
-    tenant: Option<Uuid>,
-    permission: Permission,
-    mfa: bool,
+    /// Who.
+    pub principal: Uuid,
+    /// In this tenant only.
+    pub tenant: Option<Uuid>,
+    /// For what.
+    pub permission: Permission,
+    /// Was a second factor used?
+    pub mfa: bool,
+}
+
+impl Asked {
+    /// The reach of a session.
+    pub fn by(session: &Session, permission: Permission) -> Asked {
+        Asked {
+            principal: session.principal,
+            tenant: session.tenant,
+            permission,
+            mfa: session.context["mfa"] == Value::Bool(true),
+        }
+    }
 }
 
 /// Remembered reaches of this backend: few, because a backend serves few sessions at a time.
@@ -59,16 +76,10 @@ pub type Memory = HashMap<Asked, Kept>;
 /// More than this are forgotten all at once: sessions come and go.
 const REMEMBERED: usize = 64;
 
-/// The reach of a session for a permission.
-pub fn of(session: &Session, permission: Permission, policy: &Policy, at: Instant) -> Rc<Reach> {
-    let Some(subject) = cache::subject(session.principal, at, policy) else {
+/// The reach asked for.
+pub fn of(asked: Asked, policy: &Policy, at: Instant) -> Rc<Reach> {
+    let Some(subject) = cache::subject(asked.principal, at, policy) else {
         return Rc::default();
-    };
-    let asked = Asked {
-        principal: session.principal,
-        tenant: session.tenant,
-        permission,
-        mfa: session.context["mfa"] == Value::Bool(true),
     };
     let kept = cache::reaches(|memory| {
         let kept = memory.get(&asked)?;
@@ -79,8 +90,16 @@ pub fn of(session: &Session, permission: Permission, policy: &Policy, at: Instan
         let mut reading = Reading::begin();
         reading.depends_on(Channel::Model);
         reading.depends_on(Channel::Shape);
-        let reach = Rc::new(compute(session, &asked, &subject, policy, at, &mut reading));
-        let valid = subject.constant_around(at).intersect(&policy.composition.valid);
+        let rules: Rules = subject
+            .tenants(at)
+            .filter_map(|t| Some((t, cache::tenant_rules(t, at)?)))
+            .collect();
+        let reach = Rc::new(compute(&asked, &subject, &rules, policy, at, &mut reading));
+        let valid = rules
+            .values()
+            .map(|index| index.constant_around(at))
+            .chain([policy.composition.valid])
+            .try_fold(subject.constant_around(at), |valid, more| valid.intersect(&more));
         let kept = Kept {
             reach: reach.clone(),
             subject,
@@ -97,10 +116,13 @@ pub fn of(session: &Session, permission: Permission, policy: &Policy, at: Instan
     })
 }
 
+/// The rules of tenants that address everybody.
+type Rules = HashMap<Uuid, Rc<BindingIndex>>;
+
 fn compute(
-    session: &Session,
     asked: &Asked,
     subject: &Subject,
+    rules: &Rules,
     policy: &Policy,
     at: Instant,
     reading: &mut Reading,
@@ -111,10 +133,6 @@ fn compute(
     let registration = policy.loaded.registrations.get(&kind);
 
     let members: Vec<Uuid> = subject.tenants(at).collect();
-    let rules: HashMap<Uuid, _> = members
-        .iter()
-        .filter_map(|t| Some((*t, cache::tenant_rules(*t, at)?)))
-        .collect();
     let found = reach(
         model,
         composition,
@@ -166,7 +184,7 @@ fn compute(
         }
     }
     if found.everywhere {
-        match session.tenant {
+        match asked.tenant {
             Some(tenant) => _ = out.tenants.insert(tenant),
             None => {
                 out.platform = true;
@@ -175,7 +193,7 @@ fn compute(
         }
         let by_level = registration.is_some_and(|r| r.columns.confidentiality.is_some());
         let by_deletion = registration.is_some_and(|r| r.columns.deleted_at.is_some());
-        out.all = session.tenant.is_none()
+        out.all = asked.tenant.is_none()
             && !has_parent
             && !below::has_rules_for_all(reading)
             && holds_everywhere(
@@ -188,7 +206,7 @@ fn compute(
                 at,
             );
     }
-    if let Some(only) = session.tenant {
+    if let Some(only) = asked.tenant {
         out.tenants.retain(|t| *t == only);
     }
     out

@@ -4,7 +4,8 @@ use crate::cache;
 use crate::pg::{clock, session_setting};
 use authz_engine::Instant;
 use serde_json::{Map, Value, json};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use uuid::Uuid;
 
@@ -57,6 +58,24 @@ pub fn current() -> Option<Rc<Session>> {
             Some(session).filter(|s| s.expires.is_none_or(|end| clock::statement_start() < end))
         }
     }
+}
+
+/// A number, never 0, for this session in this statement: another one where either is another one. The same in the
+/// leader of a parallel query and in its workers. Cheap enough to be asked for every row.
+pub fn moment() -> i64 {
+    thread_local! {
+        /// The fingerprint of the setting when its epoch was this.
+        static FINGERPRINT: Cell<(u64, u64)> = const { Cell::new((u64::MAX, 0)) };
+    }
+    let epoch = session_setting::epoch();
+    let (at, mut fingerprint) = FINGERPRINT.get();
+    if at != epoch {
+        let mut hasher = DefaultHasher::new();
+        session_setting::read().hash(&mut hasher);
+        fingerprint = hasher.finish();
+        FINGERPRINT.set((epoch, fingerprint));
+    }
+    (fingerprint ^ clock::statement_start_fast() as u64) as i64 | 1
 }
 
 /// A principal bound to a database role (`principal.db_role`) acts when exactly that role logged in and nobody has set

@@ -156,6 +156,12 @@ impl BindingIndex {
         placed.chain(self.wide.iter().map(|(_, b)| (None, b)))
     }
 
+    /// The largest interval around `at` in which none of them begins or ends.
+    pub fn constant_around(&self, at: Instant) -> Interval {
+        let platform = self.platform.iter().map(|b| b.valid);
+        crate::time::constant_around(at, platform.chain(self.everything().map(|(_, b)| b.valid)))
+    }
+
     /// How many bindings there are.
     pub fn len(&self) -> usize {
         self.bindings.len() + self.platform.len() + self.wide.len()

@@ -3,6 +3,7 @@
 mod can;
 mod explain;
 mod permissions;
+mod resources;
 mod row;
 mod session;
 mod stats;

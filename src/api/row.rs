@@ -5,6 +5,7 @@ use crate::decision::{self, RowCheck};
 use crate::pg::plan::{self, Request, Shape};
 use crate::pg::user_table::ColumnType;
 use crate::reach::Reach;
+use crate::session;
 use authz_engine::Key;
 use pgrx::{Internal, IntoDatum, Uuid, default, pg_extern, pg_sys};
 
@@ -80,10 +81,19 @@ row_forms!(row_uuid, row_exact_uuid, Uuid, k => Key::Uuid(id(k)));
 row_forms!(row_int, row_exact_int, i64, k => Key::Int(k));
 row_forms!(row_text, row_exact_text, &str, k => Key::from_text(k));
 
-/// Does the session see every row, in whatever tenant? Once for a query.
+/// Does the session see every row, in whatever tenant? Asked once for a query: a number that says who asked, and in
+/// which statement; 0 = no.
 #[pg_extern(name = "sees_all", schema = "authz", stable, parallel_safe)]
-fn sees_all(permission: Option<&str>) -> bool {
-    permission.and_then(decision::reach).is_some_and(|r| r.all)
+fn sees_all(permission: Option<&str>) -> i64 {
+    let all = permission.and_then(decision::reach).is_some_and(|r| r.all);
+    if all { session::moment() } else { 0 }
+}
+
+/// Is it still the session and the statement that `sees_all` was asked in? A cursor may be fetched from by another
+/// session than the one that opened it, or after a revocation: then each row is decided again.
+#[pg_extern(name = "still", schema = "authz", stable, parallel_safe)]
+fn still(moment: i64) -> bool {
+    moment != 0 && moment == session::moment()
 }
 
 /// Is the place one that the session can reach?
@@ -210,29 +220,45 @@ reach_form!(reach_text, String, texts);
 /// How many ids an estimate looks at: more would make planning slow and the estimate no better.
 const SAMPLE: usize = 100;
 
-/// The planner support function of `authz_row`, `authz_can` and `authz.via`.
+/// The planner support function of `authz_row` and `authz_can`: replaces the call.
+#[pg_extern(schema = "authz", immutable, parallel_safe)]
+fn call_support(request: Internal) -> Internal {
+    answer(request, |request| match request {
+        Request::Simplify(call) => simplify(&call),
+        _ => None,
+    })
+}
+
+/// The planner support function of what the call is replaced with: index conditions and estimates.
 #[pg_extern(schema = "authz", immutable, parallel_safe)]
 fn plan_support(request: Internal) -> Internal {
-    let answer = match request.unwrap() {
-        None => None,
-        // SAFETY: PostgreSQL calls a support function with a request node and nothing else.
-        Some(datum) => match unsafe { plan::request(datum.cast_mut_ptr()) } {
-            Request::Simplify(call) => simplify(&call),
-            // SAFETY: the request is the planner's.
-            Request::IndexCondition(request) => unsafe { plan::index_condition(request) },
-            Request::Selectivity(estimate) => estimate_via(&estimate),
-            // SAFETY: the request is the planner's.
-            Request::Exact(request) => Some(unsafe { plan::nearly_all(request) }),
-            Request::Other => None,
-        },
-    };
-    // "No idea" is a zero, not a NULL: the planner takes a NULL result for a broken function.
-    Internal::from(Some(answer.map_or(pg_sys::Datum::from(0usize), pg_sys::Datum::from)))
+    answer(request, |request| match request {
+        // SAFETY: the request is the planner's.
+        Request::IndexCondition(request) => unsafe { plan::index_condition(request) },
+        Request::Selectivity(estimate) => estimate_via(&estimate),
+        // SAFETY: the request is the planner's.
+        Request::Exact(request) => Some(unsafe { plan::nearly_all(request) }),
+        _ => None,
+    })
+}
+
+/// "No idea" is a zero, not a NULL: the planner takes a NULL result for a broken function.
+fn answer(request: Internal, with: impl FnOnce(Request) -> Option<*mut pg_sys::Node>) -> Internal {
+    // SAFETY: PostgreSQL calls a support function with a request node and nothing else.
+    let request = request
+        .unwrap()
+        .map(|datum| unsafe { plan::request(datum.cast_mut_ptr()) });
+    let node = request.and_then(with);
+    Internal::from(Some(node.map_or(pg_sys::Datum::from(0usize), pg_sys::Datum::from)))
 }
 
 fn simplify(call: &plan::Call) -> Option<*mut pg_sys::Node> {
     let (table, key) = call.key()?;
     let registered = decision::registered(&call.permission, table, key)?;
+    // By a key that several tenants can have `authz_can` denies what `authz_row`, which is told the tenant, may allow.
+    if !call.is_row() && !decision::key_is_unique(&call.permission) {
+        return None;
+    }
     let sees_all = decision::reach(&call.permission).is_some_and(|r| r.all);
     call.replace(&registered, if sees_all { &Shape::All } else { &Shape::Narrowed })
 }

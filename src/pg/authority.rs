@@ -67,6 +67,12 @@ fn relation(name: &'static str) -> pg_sys::Oid {
     oid
 }
 
+/// The OID of `authz.name`.
+pub fn oid(name: &'static str) -> pg_sys::Oid {
+    refresh();
+    relation(name)
+}
+
 /// Reading of things that belong together, under one snapshot, for one cache entry.
 pub struct Reading {
     stamp: Stamp,

@@ -145,7 +145,10 @@ pub unsafe fn request(request: *mut pg_sys::Node) -> Request {
         match (*request).type_ {
             pg_sys::NodeTag::T_SupportRequestSimplify => {
                 let raw = request.cast::<pg_sys::SupportRequestSimplify>();
-                if (*raw).root.is_null() || length((*(*raw).fcall).args) < 2 {
+                // Expressions of inheritance children are simplified again when sub-selects have been planned already.
+                let root = (*raw).root;
+                let early = !root.is_null() && (*root).simple_rel_array.is_null();
+                if !early || length((*(*raw).fcall).args) < 2 {
                     return Request::Other;
                 }
                 match text_constant(nth((*(*raw).fcall).args, 0)) {
@@ -338,6 +341,12 @@ impl Call {
         }
     }
 
+    /// Is it a call of `authz_row`, with a row's columns, rather than of `authz_can`?
+    pub fn is_row(&self) -> bool {
+        // SAFETY: a valid call.
+        unsafe { length((*(*self.raw).fcall).args) == ROW_ARGUMENTS }
+    }
+
     /// The expression that answers the same for a row of a registered table; `None` where that cannot be said.
     pub fn replace(&self, registered: &Registered, shape: &Shape) -> Option<*mut pg_sys::Node> {
         // SAFETY: all nodes are made of this call's own, or freshly.
@@ -367,14 +376,18 @@ impl Call {
             // for the query must not take part in that.
             let only_reads = (*parse).commandType == pg_sys::CmdType::CMD_SELECT && (*parse).rowMarks.is_null();
             match shape {
-                Shape::All if only_reads => {
-                    let all = call(
-                        function(c"sees_all", &[pg_sys::TEXTOID])?,
-                        pg_sys::BOOLOID,
-                        &[permission],
-                    );
+                // Who sees everything does not see rows of a tenant that does not exist, nor rows of no known level.
+                Shape::All if only_reads && user_table::references_tenant(&row.relation, &names.tenant) => {
+                    let all = function(c"sees_all", &[pg_sys::TEXTOID])?;
+                    let still = function(c"still", &[pg_sys::INT8OID])?;
+                    let seen = once(call(all, pg_sys::INT8OID, &[permission]));
                     (*parse).hasSubLinks = true;
-                    Some(and_or(pg_sys::BoolExprType::OR_EXPR, &[once(all), narrowed]))
+                    let mut everything = call(still, pg_sys::BOOLOID, &[seen]);
+                    if let Some(name) = &names.confidentiality {
+                        let known = known_level(row.as_type(name, pg_sys::TEXTOID)?)?;
+                        everything = and_or(pg_sys::BoolExprType::AND_EXPR, &[everything, known]);
+                    }
+                    Some(and_or(pg_sys::BoolExprType::OR_EXPR, &[everything, narrowed]))
                 }
                 _ => Some(narrowed),
             }
@@ -421,8 +434,7 @@ impl Call {
                 text(&names.parent)?,
             ];
             let given = (*(*self.raw).fcall).args;
-            let is_row = length(given) == ROW_ARGUMENTS;
-            if is_row && (0..arguments.len()).any(|n| !same(nth(given, n), arguments[n])) {
+            if self.is_row() && (0..arguments.len()).any(|n| !same(nth(given, n), arguments[n])) {
                 return None;
             }
             let u = pg_sys::UUIDOID;
@@ -545,6 +557,23 @@ unsafe fn any(
     }
 }
 
+/// `level = ANY ('{normal,restricted,sealed}')`
+unsafe fn known_level(level: *mut pg_sys::Node) -> Option<*mut pg_sys::Node> {
+    // SAFETY: `level` is a valid expression of type text.
+    unsafe {
+        let levels = vec!["normal", "restricted", "sealed"].into_datum()?;
+        let collation = pg_sys::DEFAULT_COLLATION_OID;
+        let array = pg_sys::makeConst(pg_sys::TEXTARRAYOID, -1, collation, -1, levels, false, false);
+        any(
+            level,
+            pg_sys::TEXTOID,
+            array.cast(),
+            default_family(pg_sys::TEXTOID)?,
+            collation,
+        )
+    }
+}
+
 /// The element type of a key argument of `authz.via`, and the function that gives the array to compare with.
 fn array_function(element: pg_sys::Oid) -> Option<(pg_sys::Oid, pg_sys::Oid)> {
     let (name, array) = match element {
@@ -566,7 +595,7 @@ pub unsafe fn index_condition(raw: *mut pg_sys::SupportRequestIndexCondition) ->
     // SAFETY: tags and argument counts are compared before casts.
     unsafe {
         let r = &mut *raw;
-        if r.indexarg != 2 || !is_a(r.node, pg_sys::NodeTag::T_FuncExpr) {
+        if r.indexarg != 2 || !(*r.index).amsearcharray || !is_a(r.node, pg_sys::NodeTag::T_FuncExpr) {
             return None;
         }
         let arguments = (*r.node.cast::<pg_sys::FuncExpr>()).args;

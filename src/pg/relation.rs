@@ -332,6 +332,19 @@ impl Tuple<'_> {
         self.datum(attno).map(|d| d.value() as i64)
     }
 
+    /// A `"char"` column.
+    pub fn char(&self, attno: i16) -> Option<u8> {
+        self.datum(attno).map(|d| d.value() as u8)
+    }
+
+    /// A column of type smallint[]; NULL is empty.
+    pub fn int2s(&self, attno: i16) -> Vec<i16> {
+        // SAFETY: the column is of that type; the values are copied.
+        self.datum(attno)
+            .and_then(|d| unsafe { Vec::<i16>::from_datum(d, false) })
+            .unwrap_or_default()
+    }
+
     /// An oid or regclass column.
     pub fn oid(&self, attno: i16) -> Option<pg_sys::Oid> {
         self.datum(attno).map(|d| pg_sys::Oid::from(d.value() as u32))

@@ -155,6 +155,54 @@ struct Leaf {
     oid: pg_sys::Oid,
     columns: Columns,
     index: Option<Index>,
+    /// Indexes that begin with the column of a [`Place`].
+    places: [Option<pg_sys::Oid>; Place::ALL.len()],
+}
+
+/// A column that says where a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The tenant column.
+    Tenant,
+    /// The organization column.
+    Organization,
+    /// The team column.
+    Team,
+    /// The project column.
+    Project,
+    /// The owner column.
+    Owner,
+}
+
+impl Place {
+    const ALL: [Place; 5] = [
+        Place::Tenant,
+        Place::Organization,
+        Place::Team,
+        Place::Project,
+        Place::Owner,
+    ];
+
+    /// Its column, where the table has such a one.
+    const fn column(self, columns: &Columns) -> Option<Column> {
+        match self {
+            Place::Tenant => Some(columns.tenant),
+            Place::Organization => columns.organization,
+            Place::Team => columns.team,
+            Place::Project => columns.project,
+            Place::Owner => columns.owner,
+        }
+    }
+}
+
+/// Where rows are to be looked for.
+pub struct Wanted<'a> {
+    /// Everywhere: narrowing is no use.
+    pub everywhere: bool,
+    /// Ids by place.
+    pub ids: &'a [(Place, Vec<Uuid>)],
+    /// Keys.
+    pub keys: &'a [Key],
 }
 
 /// A registered table, ready to be searched.
@@ -186,6 +234,17 @@ impl UserTable {
             key_type: key.column_type,
             leaves,
         })
+    }
+
+    /// Can a key have but one row, whatever the tenant?
+    pub fn key_is_unique(&self) -> bool {
+        matches!(&self.leaves[..], [leaf] if leaf.index.is_some_and(|i| i.unique))
+    }
+
+    /// Calls `each` with every visible row at one of the places wanted; with some more than once, and with others
+    /// besides where an index is missing.
+    pub fn search(&self, wanted: &Wanted<'_>, mut each: impl FnMut(Boundary)) {
+        self.leaves.iter().for_each(|leaf| leaf.search(wanted, &mut each));
     }
 
     /// Calls `each` with every visible row of that key, and of that tenant if one is given; stops early when it
@@ -221,8 +280,42 @@ impl Leaf {
         Ok(Leaf {
             oid: relation.oid(),
             index: best_index(relation, &columns),
+            places: Place::ALL.map(|p| p.column(&columns).and_then(|c| index_on(relation, c))),
             columns,
         })
+    }
+
+    fn search(&self, wanted: &Wanted<'_>, each: &mut impl FnMut(Boundary)) {
+        let Some(relation) = Relation::open(self.oid) else {
+            return;
+        };
+        let columns = &self.columns;
+        let mut row = |t: &Tuple<'_>| {
+            each(columns.read(t));
+            true
+        };
+        let searchable = |(place, ids): &(Place, Vec<Uuid>)| {
+            ids.is_empty()
+                || place.column(columns).is_none_or(|c| c.column_type == ColumnType::Uuid)
+                    && (place.column(columns).is_none() || self.places[*place as usize].is_some())
+        };
+        let keys_searchable = wanted.keys.is_empty() || self.index.is_some_and(|i| !i.tenant_first);
+        if wanted.everywhere || !keys_searchable || !wanted.ids.iter().all(searchable) {
+            relation.scan_active(None, &[], row);
+            return;
+        }
+        for (place, ids) in wanted.ids {
+            if let (Some(column), Some(index)) = (place.column(columns), self.places[*place as usize]) {
+                for id in ids {
+                    relation.scan_active(Some(index), &[ScanKey::uuid(column.attno, id)], &mut row);
+                }
+            }
+        }
+        if let Some(index) = self.index {
+            for key in wanted.keys.iter().filter_map(|k| columns.key.equal(k)) {
+                relation.scan_active(Some(index.oid), &[key.collated(index.collation)], &mut row);
+            }
+        }
     }
 
     fn find(&self, key: &Key, tenant: Option<Uuid>, each: &mut dyn FnMut(Boundary, &Tuple<'_>) -> bool) {
@@ -388,6 +481,48 @@ pub fn kind_of(relation: &Relation) -> u8 {
     unsafe { (*(*relation.raw()).rd_rel).relkind as u8 }
 }
 
+/// Has the table a foreign key, checked for every row, from that column alone to `authz.tenant`?
+pub fn references_tenant(relation: &Relation, column: &str) -> bool {
+    // Numbers that never change, as in `children`.
+    const PG_CONSTRAINT: u32 = 2606;
+    const PG_CONSTRAINT_BY_RELATION: u32 = 2665;
+    let (Some(attno), Some(constraints)) = (
+        relation.column(column),
+        Relation::open(pg_sys::Oid::from(PG_CONSTRAINT)),
+    ) else {
+        return false;
+    };
+    let named = |name| constraints.column(name);
+    let (Some(of), Some(to), Some(kind), Some(valid), Some(columns)) = (
+        named("conrelid"),
+        named("confrelid"),
+        named("contype"),
+        named("convalidated"),
+        named("conkey"),
+    ) else {
+        return false;
+    };
+    // PostgreSQL 18 knows constraints that are not enforced.
+    let enforced = named("conenforced");
+    let tenant = super::authority::oid("tenant");
+    let index = pg_sys::Oid::from(PG_CONSTRAINT_BY_RELATION);
+    let mut found = false;
+    constraints.scan(
+        &Snapshot::fresh(),
+        Some(index),
+        &[ScanKey::oid(of, relation.oid())],
+        |row| {
+            found = row.char(kind) == Some(b'f')
+                && row.oid(to) == Some(tenant)
+                && row.bool(valid) == Some(true)
+                && enforced.is_none_or(|e| row.bool(e) == Some(true))
+                && row.int2s(columns) == [attno];
+            !found
+        },
+    );
+    found
+}
+
 /// Partitions, and tables that inherit.
 fn children(parent: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     // Of these catalogs PostgreSQL's headers give names that have no binding; their numbers never change.
@@ -411,36 +546,54 @@ fn children(parent: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     found
 }
 
+/// The indexes of a table that can be searched for every row: valid B-trees that are not partial, each with its
+/// column numbers.
+fn usable_indexes<T>(relation: &Relation, mut choose: impl FnMut(&PgRelation, &[i16]) -> Option<T>) -> Vec<T> {
+    // SAFETY: the relation is open, and `PgRelation` is told not to close it; indexes are opened and closed by the
+    // iterator's items. The fields read are those that every index has.
+    unsafe {
+        PgRelation::from_pg(relation.raw())
+            .indices(pg_sys::AccessShareLock as pg_sys::LOCKMODE)
+            .filter_map(|index| {
+                let form = &*index.rd_index;
+                let btree = (*index.rd_rel).relam == pg_sys::BTREE_AM_OID;
+                let partial = !pg_sys::RelationGetIndexPredicate(index.as_ptr()).is_null();
+                let usable = btree && !partial && form.indisvalid && form.indisready && form.indislive;
+                let attnos = form.indkey.values.as_slice(form.indnkeyatts as usize);
+                if usable { choose(&index, attnos) } else { None }
+            })
+            .collect()
+    }
+}
+
 /// The index that finds rows by key with least work: key first before tenant first, unique before not.
 fn best_index(relation: &Relation, columns: &Columns) -> Option<Index> {
-    // SAFETY: the relation is open, and `PgRelation` is told not to close it; indexes are opened and closed by
-    // the iterator's items. The fields read are those of a B-tree index on plain columns.
-    unsafe {
-        let table = PgRelation::from_pg(relation.raw());
-        let usable = |index: &PgRelation| {
-            let form = &*index.rd_index;
-            let attnos = form.indkey.values.as_slice(form.indnkeyatts as usize);
-            let btree = (*index.rd_rel).relam == pg_sys::BTREE_AM_OID;
-            let partial = !pg_sys::RelationGetIndexPredicate(index.as_ptr()).is_null();
-            if !btree || partial || !form.indisvalid || !form.indisready || !form.indislive {
-                return None;
-            }
-            let (key, tenant) = (columns.key.attno, columns.tenant.attno);
-            let position = match attnos {
-                [first, ..] if *first == key => 0,
-                [first, second, ..] if *first == tenant && *second == key => 1,
-                _ => return None,
-            };
-            Some(Index {
-                oid: index.oid(),
-                collation: *index.rd_indcollation.add(position),
-                tenant_first: position == 1,
-                unique: position == 0 && attnos.len() == 1 && form.indisunique && form.indimmediate,
-            })
+    let (key, tenant) = (columns.key.attno, columns.tenant.attno);
+    usable_indexes(relation, |index, attnos| {
+        let position = match attnos {
+            [first, ..] if *first == key => 0,
+            [first, second, ..] if *first == tenant && *second == key => 1,
+            _ => return None,
         };
-        table
-            .indices(pg_sys::AccessShareLock as pg_sys::LOCKMODE)
-            .filter_map(|index| usable(&index))
-            .min_by_key(|i| (i.tenant_first, !i.unique))
-    }
+        // SAFETY: the arrays of an open index have an element for each of its key columns.
+        let (form, collation) = unsafe { (&*index.rd_index, *index.rd_indcollation.add(position)) };
+        Some(Index {
+            oid: index.oid(),
+            collation,
+            tenant_first: position == 1,
+            unique: position == 0 && attnos.len() == 1 && form.indisunique && form.indimmediate,
+        })
+    })
+    .into_iter()
+    .min_by_key(|i| (i.tenant_first, !i.unique))
+}
+
+/// An index that begins with a column: the narrowest.
+fn index_on(relation: &Relation, column: Column) -> Option<pg_sys::Oid> {
+    usable_indexes(relation, |index, attnos| {
+        (attnos.first() == Some(&column.attno)).then(|| (attnos.len(), index.oid()))
+    })
+    .into_iter()
+    .min_by_key(|(columns, _)| *columns)
+    .map(|(_, oid)| oid)
 }

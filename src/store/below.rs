@@ -105,3 +105,22 @@ pub fn has_rules_for_all(reading: &mut Reading) -> bool {
     });
     any
 }
+
+/// Every organization, team or project of a tenant.
+pub fn scopes_of(tenant: Uuid, kind: Kind) -> Vec<Uuid> {
+    let (table, index, id_column) = match kind {
+        Kind::ORGANIZATION => ("organization", "organization_pkey", "organization_id"),
+        Kind::TEAM => ("team", "team_pkey", "team_id"),
+        Kind::PROJECT => ("project", "project_pkey", "project_id"),
+        _ => return Vec::new(),
+    };
+    let reading = Reading::begin();
+    let table = reading.open(table);
+    let [tenant_id, id] = table.columns(["tenant_id", id_column]);
+    let mut all = Vec::new();
+    table.scan(index, &[ScanKey::uuid(tenant_id, &tenant)], |row| {
+        all.extend(row.uuid(id));
+        true
+    });
+    all
+}

@@ -1,0 +1,97 @@
+//! The other way round: not "may it?", but "which?". Each listing equals the set of checks.
+
+use crate::cache;
+use crate::decision::{Ask, Asker};
+use crate::pg::user_table::{Place, Wanted};
+use crate::reach::{self, Asked, Reach};
+use crate::resource::{self, Given, Located};
+use crate::store::below;
+use authz_engine::name::Kind;
+use authz_engine::{Key, Reason};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// Every resource that the principal may use the permission on, ordered by key and tenant, after the key `after`.
+pub fn resources(principal: Uuid, code: &str, tenant: Option<Uuid>, after: Option<&Key>) -> Vec<(Key, Option<Uuid>)> {
+    let asker = Asker::now(principal);
+    let permission = asker.permission(code);
+    let kind = asker.kind(permission);
+    let asked = Asked {
+        principal,
+        tenant,
+        permission,
+        mfa: false,
+    };
+    let reach = reach::of(asked, asker.policy(), asker.at());
+    let wanted = |tenant_of: Option<Uuid>, key: &Key| {
+        (tenant.is_none() || tenant == tenant_of) && after.is_none_or(|after| key > after)
+    };
+    let mut found = BTreeSet::new();
+    let mut decide = |located: Located| {
+        let ask = Ask {
+            principal,
+            resource: Given::Text(""),
+            tenant: None,
+            context: None,
+        };
+        let name = (located.key.clone(), located.tenant);
+        if !found.contains(&name) && asker.decide(permission, &Ok(located), &ask) == Reason::Allowed {
+            found.insert(name);
+        }
+    };
+    if kind.is_built_in() {
+        for id in scopes(kind, &reach) {
+            let scopes = cache::scope(kind, id);
+            for n in 0..scopes.len() {
+                if wanted(scopes[n].tenant, &scopes[n].key) {
+                    decide(Located::Scope(scopes.clone(), n));
+                }
+            }
+        }
+    } else if let Some(table) = cache::table(kind, asker.policy())
+        && let Ok(table) = table.as_ref()
+    {
+        let mut rows = Vec::new();
+        let ids = [
+            (Place::Tenant, reach.tenants.iter().copied().collect()),
+            (Place::Organization, reach.organizations.iter().copied().collect()),
+            (Place::Team, reach.teams.iter().copied().collect()),
+            (Place::Project, reach.projects.iter().copied().collect()),
+            (Place::Owner, reach.owners.iter().copied().collect()),
+        ];
+        let keys: Vec<Key> = reach.keys.iter().cloned().collect();
+        let places = Wanted {
+            everywhere: reach.platform,
+            ids: &ids,
+            keys: &keys,
+        };
+        table.search(&places, |row| {
+            if wanted(row.tenant, &row.key) {
+                rows.push(row);
+            }
+        });
+        for row in rows {
+            if let Ok(resource) = resource::of_row(asker.policy(), kind, row) {
+                decide(Located::Row(resource));
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// Ids of scopes of a kind that the reach names or contains.
+fn scopes(kind: Kind, reach: &Reach) -> Vec<Uuid> {
+    let mut all: BTreeSet<Uuid> = match kind {
+        Kind::TENANT => reach.tenants.clone(),
+        Kind::ORGANIZATION => reach.organizations.clone(),
+        Kind::TEAM => reach.teams.clone(),
+        Kind::PROJECT => reach.projects.clone(),
+        _ => return Vec::new(),
+    }
+    .into_iter()
+    .collect();
+    if kind != Kind::TENANT {
+        all.extend(reach.tenants.iter().flat_map(|tenant| below::scopes_of(*tenant, kind)));
+    }
+    all.into_iter().collect()
+}
