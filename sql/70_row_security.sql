@@ -216,6 +216,19 @@ BEGIN
                 WHEN 'INSERT' THEN format('WITH CHECK (%s)', statement)
                 WHEN 'UPDATE' THEN format('USING (%s) WITH CHECK (%s)', statement, statement)
                 ELSE format('USING (%s)', statement) END);
+        -- Where others may create functions in the extension's schema, one of theirs could fit the call better than ours.
+        SELECT d.refobjid::regprocedure::text INTO other
+        FROM pg_policy AS p
+        JOIN pg_depend AS d ON d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_proc'::regclass
+        WHERE p.polrelid = target AND p.polname = command.policy
+          AND NOT EXISTS (SELECT FROM pg_depend AS e
+                          WHERE e.classid = 'pg_proc'::regclass AND e.objid = d.refobjid AND e.deptype = 'e');
+        IF FOUND THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'insufficient_privilege',
+                MESSAGE = format('a policy on %s would call %s, which is not part of authz_ext', target, other),
+                HINT = 'Drop that function, and revoke CREATE on its schema from whoever made it.';
+        END IF;
         EXECUTE format('COMMENT ON POLICY %I ON %s IS %L', command.policy, target, authz.policy_mark());
         step := 'policy'; detail := format('%s for %s: %s', command.policy, command.verb, permission); RETURN NEXT;
     END LOOP;
@@ -295,3 +308,21 @@ CREATE VIEW authz.protected_table AS
     LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace;
 COMMENT ON VIEW authz.protected_table IS
     'Each registered table with its columns, whether row security holds for its owner too, its policies, its partitions that can be read directly (attached since: call authz_protect again), and the indexes that it lacks.';
+COMMENT ON COLUMN authz.protected_table.resource_type IS 'The resource type.';
+COMMENT ON COLUMN authz.protected_table.target IS 'Its table.';
+COMMENT ON COLUMN authz.protected_table.owner IS 'The table''s owner.';
+COMMENT ON COLUMN authz.protected_table.key_column IS 'The key.';
+COMMENT ON COLUMN authz.protected_table.tenant_column IS 'The tenant.';
+COMMENT ON COLUMN authz.protected_table.organization_column IS 'The organization, if rows have one.';
+COMMENT ON COLUMN authz.protected_table.team_column IS 'The team, if rows have one.';
+COMMENT ON COLUMN authz.protected_table.project_column IS 'The project, if rows have one.';
+COMMENT ON COLUMN authz.protected_table.owner_column IS 'The owner, if rows have one.';
+COMMENT ON COLUMN authz.protected_table.confidentiality_column IS 'The level, if rows have one.';
+COMMENT ON COLUMN authz.protected_table.deleted_at_column IS 'What is set or true on soft-deleted rows.';
+COMMENT ON COLUMN authz.protected_table.parent_type IS 'The type of parents, for a child table.';
+COMMENT ON COLUMN authz.protected_table.parent_column IS 'The parent''s key, for a child table.';
+COMMENT ON COLUMN authz.protected_table.row_security IS 'Is row security enabled?';
+COMMENT ON COLUMN authz.protected_table.forced IS 'Does it hold for the table''s owner, too?';
+COMMENT ON COLUMN authz.protected_table.policies IS 'Every policy of the table, with its expression.';
+COMMENT ON COLUMN authz.protected_table.open_children IS 'Partitions and inheriting tables that can be read directly, past the policies.';
+COMMENT ON COLUMN authz.protected_table.missing_indexes IS 'Statements that create the indexes which row security would search.';

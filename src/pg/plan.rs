@@ -362,7 +362,7 @@ impl Call {
             let exact = self.exact(&row, names, permission)?;
             let parse = (*(*self.raw).root).parse;
             let is_insert = (*parse).commandType == pg_sys::CmdType::CMD_INSERT;
-            if is_insert && (*parse).resultRelation == (*key_var).varno as i32 {
+            if is_insert && (*parse).resultRelation == (*key_var).varno {
                 // A new row is looked for nowhere.
                 return Some(exact);
             }
