@@ -7,6 +7,7 @@ mod common;
 
 use authz_engine::condition::Condition;
 use authz_engine::decide::{Silent, decide};
+use authz_engine::reach::{holds_everywhere, reach};
 use authz_engine::resource::{Confidentiality, Parent, Resource};
 use authz_engine::subject::{
     Assignment, Grantee, Place, PrincipalFacts, PrivilegedSession, Row, SubjectBuilder, TeamMembership, What,
@@ -422,6 +423,46 @@ proptest! {
         }
         let last = e.parts.last().and_then(|p| p.steps.last()).expect("a step");
         prop_assert_eq!(last.passed, e.reason == Reason::Allowed);
+    }
+
+    /// Row security looks for rows in the reach only: what is allowed outside of it would be hidden.
+    #[test]
+    fn whatever_is_allowed_lies_in_the_reach(facts in facts(), rest in rest()) {
+        let c = policy(&facts, &rest).compile();
+        if answer(&facts, &rest) != Reason::Allowed {
+            return Ok(());
+        }
+        let (Ok(resource), Some(subject)) = (&c.resource, &c.subject) else {
+            panic!("allowed without resource or principal");
+        };
+        let permission = c.model.permission(rest.permission).expect("a defined permission");
+        let found = reach(&c.model, &c.composition, subject, |_| Some(&c.any), permission, c.at);
+        let in_tenant = |t: Option<Uuid>| t.is_none() || t == resource.tenant;
+        let reached = found.everywhere
+            || resource.tenant.is_some_and(|t| found.tenants.contains(&t))
+            || found.nodes.iter().any(|(t, n)| in_tenant(*t) && resource.chain.contains(n))
+            || found.owned && resource.owned().any(|(_, o)| subject.owner_ids(c.at).any(|id| id == o));
+        prop_assert!(reached, "{found:?} misses {resource:?}");
+    }
+
+    /// For whom everything is open, no row is looked at: every row that is there must be allowed.
+    #[test]
+    fn who_holds_it_everywhere_is_allowed(facts in facts(), rest in rest()) {
+        let c = policy(&facts, &rest).compile();
+        let (Ok(resource), Some(subject)) = (&c.resource, &c.subject) else {
+            return Ok(());
+        };
+        let known = resource.confidentiality != Confidentiality::Unknown;
+        // The caller sees to these: children are decided one by one, and so is everything where rules address everybody.
+        if !known || !matches!(resource.parent, Parent::None) || c.any.everything().next().is_some() {
+            return Ok(());
+        }
+        let permission = c.model.permission(rest.permission).expect("a defined permission");
+        let kind = c.model.definition(permission).map(|d| d.kind);
+        let rows_can_be = (resource.confidentiality != Confidentiality::Normal, resource.deleted);
+        let everywhere = Some(resource.kind) == kind
+            && holds_everywhere(&c.model, &c.composition, subject, permission, rows_can_be, c.mfa_used, c.at);
+        prop_assert!(!everywhere || answer(&facts, &rest) == Reason::Allowed);
     }
 
     #[test]
