@@ -33,7 +33,7 @@ BEGIN
 END $$;
 
 CREATE VIEW bench.result AS
-SELECT s.id, s.section, s.label, s.calls, percentile_cont(0.5) WITHIN GROUP (ORDER BY t.ns) AS ns,
+SELECT s.id, s.section, s.label, s.calls, percentile_cont(0.5) WITHIN GROUP (ORDER BY t.ns) AS ns, min(t.ns) AS fastest,
        round(100.0 * max(t.allowed) / s.calls) AS allowed
   FROM bench.scenario s JOIN bench.timing t ON t.scenario = s.id GROUP BY s.id;
 

@@ -77,6 +77,9 @@ CREATE TABLE bench.few_many AS SELECT * FROM bench.many LIMIT :n_few;
 -- For sections of their own.
 CREATE TABLE bench.ordinary AS
 SELECT DISTINCT ON (principal) principal, 0 AS size, resource, lead(resource) OVER (ORDER BY principal) AS other FROM bench.many ORDER BY principal, resource;
+CREATE TABLE bench.steady AS
+SELECT m.* FROM bench.many m
+  JOIN (SELECT principal FROM bench.ordinary WHERE other IS NOT NULL ORDER BY principal LIMIT 100) o USING (principal) ORDER BY random();
 CREATE TABLE bench.busy AS
 SELECT bench.id('principal', p) AS principal,
        bench.id('case', (p - 1) % :n_tenants + 1 + :n_tenants * bench.pick('qb' || p, :n_cases / :n_tenants)) AS resource
