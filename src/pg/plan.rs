@@ -297,6 +297,52 @@ impl Row {
     }
 }
 
+impl Row {
+    /// Do the table's constraints leave the column no value but the known levels? Then no row needs a look. When such a
+    /// constraint goes, PostgreSQL makes plans of the table anew.
+    unsafe fn level_is_certain(&self, name: &str) -> bool {
+        // SAFETY: constraints are those of the open relation, whose columns their expressions know as relation 1.
+        unsafe {
+            let Some((var, oid)) = self.column(name) else {
+                return false;
+            };
+            let attno = (*var).varattno;
+            if oid != pg_sys::TEXTOID
+                || !user_table::constraints_hold_below(&self.relation)
+                || !is_not_null(&self.relation, attno)
+            {
+                return false;
+            }
+            (*var).varno = 1;
+            (*var).varnosyn = 1;
+            let (Some(known), constraints) = (known_level(var.cast()), (*(*self.relation.raw()).rd_att).constr) else {
+                return false;
+            };
+            if constraints.is_null() {
+                return false;
+            }
+            let wanted = pg_sys::lappend(null_mut(), known.cast());
+            (0..usize::from((*constraints).num_check)).any(|n| {
+                let check = &*(*constraints).check.add(n);
+                if !check.ccvalid {
+                    return false;
+                }
+                let mut clause = pg_sys::stringToNode(check.ccbin).cast::<pg_sys::Node>();
+                clause = pg_sys::eval_const_expressions(null_mut(), clause);
+                clause = pg_sys::canonicalize_qual(clause.cast(), true).cast();
+                // A check that is NULL passes as well. Over this column alone, which is not, those that the planner's
+                // prover knows (comparisons with constants) are true.
+                let mut columns = null_mut();
+                pg_sys::pull_varattnos(clause, 1, &mut columns);
+                let offset = pg_sys::FirstLowInvalidHeapAttributeNumber;
+                let only =
+                    pg_sys::bms_num_members(columns) == 1 && pg_sys::bms_is_member(i32::from(attno) - offset, columns);
+                only && pg_sys::predicate_implied_by(wanted, pg_sys::make_ands_implicit(clause.cast()), false)
+            })
+        }
+    }
+}
+
 unsafe fn new_node<T>(tag: pg_sys::NodeTag) -> *mut T {
     // SAFETY: zeroed memory of the node's size, with the node's tag, is how `makeNode` makes nodes.
     unsafe {
@@ -383,7 +429,9 @@ impl Call {
                     let seen = once(call(all, pg_sys::INT8OID, &[permission]));
                     (*parse).hasSubLinks = true;
                     let mut everything = call(still, pg_sys::BOOLOID, &[seen]);
-                    if let Some(name) = &names.confidentiality {
+                    if let Some(name) = &names.confidentiality
+                        && !row.level_is_certain(name)
+                    {
                         let known = known_level(row.as_type(name, pg_sys::TEXTOID)?)?;
                         everything = and_or(pg_sys::BoolExprType::AND_EXPR, &[everything, known]);
                     }
@@ -497,10 +545,22 @@ unsafe fn arms(
     }
 }
 
+/// Has the column no NULL? (PostgreSQL 18 knows constraints that have not been checked for all rows.)
 fn is_not_null(relation: &Relation, attno: i16) -> bool {
+    let n = attno as usize - 1;
     // SAFETY: the descriptor of a relation that stays open while it is looked at.
-    let desc = unsafe { pgrx::PgTupleDesc::from_pg_unchecked((*relation.raw()).rd_att) };
-    desc.get(attno as usize - 1).is_some_and(|a| a.attnotnull)
+    #[cfg(not(feature = "pg18"))]
+    let not_null = unsafe {
+        let desc = (*relation.raw()).rd_att;
+        (*desc).attrs.as_slice((*desc).natts as usize)[n].attnotnull
+    };
+    // SAFETY: as above.
+    #[cfg(feature = "pg18")]
+    let not_null = unsafe {
+        let desc = (*relation.raw()).rd_att;
+        (*desc).compact_attrs.as_slice((*desc).natts as usize)[n].attnullability as u8 == pg_sys::ATTNULLABLE_VALID
+    };
+    not_null
 }
 
 unsafe fn and_or(operator: pg_sys::BoolExprType::Type, arguments: &[*mut pg_sys::Node]) -> *mut pg_sys::Node {

@@ -481,6 +481,13 @@ pub fn kind_of(relation: &Relation) -> u8 {
     unsafe { (*(*relation.raw()).rd_rel).relkind as u8 }
 }
 
+/// Do constraints of the table hold for every row that a query of it returns? Partitions have them all; tables that
+/// merely inherit do not have foreign keys, nor what was declared NO INHERIT.
+pub fn constraints_hold_below(relation: &Relation) -> bool {
+    // SAFETY: an open relation has its pg_class row.
+    kind_of(relation) == b'p' || unsafe { !(*(*relation.raw()).rd_rel).relhassubclass }
+}
+
 /// Has the table a foreign key, checked for every row, from that column alone to `authz.tenant`?
 pub fn references_tenant(relation: &Relation, column: &str) -> bool {
     // Numbers that never change, as in `children`.
@@ -492,6 +499,9 @@ pub fn references_tenant(relation: &Relation, column: &str) -> bool {
     ) else {
         return false;
     };
+    if !constraints_hold_below(relation) {
+        return false;
+    }
     let named = |name| constraints.column(name);
     let (Some(of), Some(to), Some(kind), Some(valid), Some(columns)) = (
         named("conrelid"),
