@@ -2105,7 +2105,9 @@ fn keys_that_no_token_could_be_checked_by_are_refused() {
     let insert = "INSERT INTO authz.signing_key (kid, issuer, audience, algorithm, public_key, secret)
                   VALUES ('k', 'i', 'a', $1, $2, $3)";
     let ed_pem = pem_of(&ed);
-    let cases: Vec<(&str, &str, Option<String>, Option<&[u8]>)> = vec![
+    // What is wrong, algorithm, public_key, secret.
+    type Case<'a> = (&'a str, &'a str, Option<String>, Option<&'a [u8]>);
+    let cases: Vec<Case<'_>> = vec![
         ("an unknown algorithm", "none", Some(pem_of(&ed)), none),
         ("an algorithm in other letters", "eddsa", Some(pem_of(&ed)), none),
         ("an algorithm that is not offered", "RS512", Some(pem_of(&rs)), none),
@@ -2179,7 +2181,7 @@ fn keys_that_no_token_could_be_checked_by_are_refused() {
     }
     for (column, code) in [("kid", "23514"), ("issuer", "23514"), ("audience", "23514")] {
         for (value, code) in [("''", code), ("NULL", "23502")] {
-            let mut columns = vec![("kid", "'k'"), ("issuer", "'i'"), ("audience", "'a'")];
+            let mut columns = [("kid", "'k'"), ("issuer", "'i'"), ("audience", "'a'")];
             columns.iter_mut().filter(|c| c.0 == column).for_each(|c| c.1 = value);
             let sql = format!(
                 "INSERT INTO authz.signing_key (kid, issuer, audience, algorithm, public_key)
