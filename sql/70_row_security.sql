@@ -135,6 +135,18 @@ BEGIN
             HINT = 'Rename or drop it.';
     END IF;
 
+    FOREACH permission IN ARRAY array_remove(
+        ARRAY[select_permission, insert_permission, update_permission, delete_permission], NULL)
+    LOOP
+        IF NOT EXISTS (SELECT FROM authz.permission_definition AS d
+                       WHERE d.permission_code = permission AND d.resource_type = resource_type) THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'undefined_object',
+                MESSAGE = format('permission %L of resource type %L does not exist', permission, resource_type),
+                HINT = 'Define it in authz.permission_definition first.';
+        END IF;
+    END LOOP;
+
     -- Refused by its trigger where a column is missing or of a wrong type.
     INSERT INTO authz.resource_type AS t (resource_type, target, key_column, tenant_column, organization_column, team_column,
         project_column, owner_column, confidentiality_column, deleted_at_column, parent_type, parent_column, select_permission)
@@ -193,12 +205,6 @@ BEGIN
             FROM unnest(command.actions) WITH ORDINALITY AS a (action, position)
             JOIN authz.permission_definition AS d ON d.resource_type = resource_type AND d.action_code = a.action
             ORDER BY a.position LIMIT 1;
-        ELSIF NOT EXISTS (SELECT FROM authz.permission_definition AS d
-                          WHERE d.permission_code = permission AND d.resource_type = resource_type) THEN
-            RAISE EXCEPTION USING
-                ERRCODE = 'undefined_object',
-                MESSAGE = format('permission %L of resource type %L does not exist', permission, resource_type),
-                HINT = 'Define it in authz.permission_definition first.';
         END IF;
         IF EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = target AND p.polname = command.policy) THEN
             EXECUTE format('DROP POLICY %I ON %s', command.policy, target);
@@ -239,7 +245,7 @@ BEGIN
     LOOP
         IF create_indexes THEN
             -- CONCURRENTLY, which lets writers go on, is not possible inside a function.
-            statement := replace(statement, ' CONCURRENTLY', '');
+            statement := regexp_replace(statement, '^CREATE INDEX CONCURRENTLY', 'CREATE INDEX');
             EXECUTE statement;
             step := 'index'; detail := statement;
         ELSE

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use authz_tests::make::{self, id};
 use authz_tests::policy::Policy;
-use authz_tests::{Db, execute, refused, refused_with_hint, report, run, value};
+use authz_tests::{Db, execute, refused, report, value};
 use postgres::Client;
 use uuid::Uuid;
 
@@ -556,12 +556,14 @@ fn rows_shown_are_the_rows_that_the_check_allows() {
     });
     let seen = seen.into_inner().unwrap();
     println!("comparisons, and rows in them: {seen:?}");
-    // A run in which nobody sees anything proves nothing.
-    for (what, (comparisons, rows)) in &seen {
-        assert!(
-            *comparisons > 0 && *rows > 0,
-            "{what}: {rows} rows in {comparisons} comparisons"
-        );
+    // A run in which nobody sees anything proves nothing; one policy alone may well be like that.
+    if policies >= POLICIES {
+        for (what, (comparisons, rows)) in &seen {
+            assert!(
+                *comparisons > 0 && *rows > 0,
+                "{what}: {rows} rows in {comparisons} comparisons"
+            );
+        }
     }
 }
 
@@ -889,13 +891,22 @@ fn a_platform_auditor_sees_exactly_what_the_check_allows() {
         "through the parent"
     );
     execute(&mut app, "ROLLBACK");
-    // By the child itself there is no policy that says who may: so nobody may.
+    // By the child itself: made after the parent was protected, it is reported, and closed by protecting the parent again.
+    let open = "SELECT open_children::text FROM authz.protected_table WHERE resource_type = 'case'";
+    assert_eq!(titles(&mut c, open), ["{child}"]);
+    execute(&mut c, PROTECT);
+    assert_eq!(titles(&mut c, open), ["{}"]);
+    act(&mut app, asked.0, asked.1, asked.2);
+    assert_eq!(value::<i64>(&mut app, "SELECT count(*) FROM child", &[]), 0);
     assert_eq!(
-        app.query("SELECT * FROM child", &[])
-            .map(|rows| rows.len())
-            .unwrap_or(0),
-        0
+        value::<i64>(
+            &mut app,
+            "SELECT count(*) FROM case_record WHERE title = 'inherited'",
+            &[]
+        ),
+        1
     );
+    execute(&mut app, "ROLLBACK");
 }
 
 // == Keys of every type, policies by hand ================================================================
