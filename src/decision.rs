@@ -33,7 +33,8 @@ pub struct Ask<'a> {
 
 /// A principal with the policy, at the statement's instant: what several questions in a row share.
 pub struct Asker {
-    at: Instant,
+    /// Another instant than now.
+    fixed: Option<Instant>,
     policy: Policy,
     subject: Option<Rc<Subject>>,
 }
@@ -41,11 +42,12 @@ pub struct Asker {
 impl Asker {
     /// Receives what others have committed and looks the principal up.
     pub fn now(principal: Uuid) -> Asker {
-        invalidation::receive();
-        let at = clock::statement_start();
-        let policy = cache::policy(at);
-        let subject = cache::subject(principal, at, &policy);
-        Asker { at, policy, subject }
+        let (policy, subject) = current(Some(principal));
+        Asker {
+            fixed: None,
+            policy,
+            subject,
+        }
     }
 
     /// A permission by its code; one that is not defined is an error.
@@ -59,8 +61,8 @@ impl Asker {
     }
 
     /// The instant that it decides at.
-    pub const fn at(&self) -> Instant {
-        self.at
+    fn at(&self) -> Instant {
+        self.fixed.unwrap_or_else(clock::now)
     }
 
     /// The policy.
@@ -70,7 +72,7 @@ impl Asker {
 
     /// Is the principal known and active? Where it is not, nothing else needs to be looked up.
     fn is_active(&self) -> bool {
-        self.subject.as_ref().is_some_and(|s| s.is_active(self.at))
+        self.subject.as_ref().is_some_and(|s| s.is_active(self.at()))
     }
 
     /// Finds the resource that a permission is about.
@@ -118,8 +120,8 @@ impl Asker {
 
     fn elsewhere(&self, subject: &Subject, resource: &Resource) -> [Option<Rc<BindingIndex>>; 2] {
         [
-            resource.tenant.and_then(|tenant| cache::tenant_rules(tenant, self.at)),
-            cache::large_grants(subject, &resource.chain, self.at, &self.policy),
+            resource.tenant.and_then(cache::tenant_rules),
+            cache::large_grants(subject, &resource.chain, &self.policy),
         ]
     }
 
@@ -142,7 +144,7 @@ impl Asker {
             },
             mfa_used: facts.context.is_some_and(|c| c["mfa"] == Value::Bool(true)),
             attributes: facts,
-            at: self.at,
+            at: self.at(),
         }
     }
 }
@@ -218,29 +220,27 @@ pub fn check_row(code: &str, row: RowCheck<'_>) -> bool {
 /// Where the session's rows can be; `None` without a session.
 pub fn reach(code: &str) -> Option<Rc<Reach>> {
     let session = session::current()?;
-    let (policy, at) = policy_now();
-    Some(reach::of(Asked::by(&session, permission(&policy, code)), &policy, at))
+    let policy = policy_now();
+    Some(reach::of(Asked::by(&session, permission(&policy, code)), &policy))
 }
 
 /// The same for the planner, which must not fail: a permission that is not defined is none.
 pub fn reach_if_known(code: &str) -> Option<Rc<Reach>> {
-    let (policy, at) = policy_now();
+    let policy = policy_now();
     match (session::current(), policy.loaded.model.permission(code)) {
-        (Some(session), Some(permission)) => Some(reach::of(Asked::by(&session, permission), &policy, at)),
+        (Some(session), Some(permission)) => Some(reach::of(Asked::by(&session, permission), &policy)),
         (None, _) => Some(Rc::default()),
         (Some(_), None) => None,
     }
 }
 
-fn policy_now() -> (Policy, Instant) {
-    invalidation::receive();
-    let at = clock::statement_start();
-    (cache::policy(at), at)
+fn policy_now() -> Policy {
+    current(None).0
 }
 
 /// Can a key of the permission's type have but one row, whatever the tenant?
 pub fn key_is_unique(code: &str) -> bool {
-    let (policy, _) = policy_now();
+    let policy = policy_now();
     let kind = policy.loaded.model.permission(code).map(|p| kind_of(&policy, p));
     let table = kind.and_then(|kind| cache::table(kind, &policy));
     table.is_some_and(|t| t.as_ref().as_ref().is_ok_and(|t| t.key_is_unique()))
@@ -248,7 +248,7 @@ pub fn key_is_unique(code: &str) -> bool {
 
 /// The table that rows of the permission's type are in, if it is `table` and its key is the column `key`.
 pub fn registered(code: &str, table: pgrx::pg_sys::Oid, key: i16) -> Option<Registered> {
-    let (policy, _) = policy_now();
+    let policy = policy_now();
     let permission = policy.loaded.model.permission(code)?;
     let registration = policy.loaded.registrations.get(&kind_of(&policy, permission))?;
     let is_key = || Relation::open(table).and_then(|t| t.column(&registration.columns.key)) == Some(key);
@@ -282,16 +282,15 @@ pub fn explain_at(
     at: Option<Instant>,
 ) -> Explained {
     invalidation::receive();
-    let now = clock::statement_start();
-    let at = at.unwrap_or(now);
-    let (policy, subject) = if at == now {
-        let policy = cache::policy(at);
-        let subject = principal.and_then(|id| cache::subject(id, at, &policy));
-        (policy, subject)
-    } else {
-        let policy = cache::policy_once(at);
-        let subject = principal.and_then(|id| cache::subject_once(id, when(at, now), &policy));
-        (policy, subject)
+    let now = clock::now();
+    let fixed = at.filter(|at| *at != now);
+    let (policy, subject) = match fixed {
+        None => current(principal),
+        Some(at) => {
+            let policy = cache::policy_once(at);
+            let subject = principal.and_then(|id| cache::subject_once(id, when(at, now), &policy));
+            (policy, subject)
+        }
     };
     let permission = permission(&policy, code);
     let found = match resource {
@@ -299,16 +298,15 @@ pub fn explain_at(
         None => Err("the resource is NULL".to_owned()),
     };
     let tenant_of = found.as_ref().ok().and_then(|r| r.tenant);
-    let rules = match tenant_of {
-        Some(tenant) if at == now => cache::tenant_rules(tenant, at),
-        Some(tenant) => cache::tenant_rules_once(tenant, when(at, now)),
-        None => None,
-    };
+    let rules = tenant_of.and_then(|tenant| match fixed {
+        None => cache::tenant_rules(tenant),
+        Some(at) => cache::tenant_rules_once(tenant, when(at, now)),
+    });
     let large = match (&found, &subject) {
-        (Ok(resource), Some(subject)) => cache::large_grants(subject, &resource.chain, at, &policy),
+        (Ok(resource), Some(subject)) => cache::large_grants(subject, &resource.chain, &policy),
         _ => None,
     };
-    let asker = Asker { at, policy, subject };
+    let asker = Asker { fixed, policy, subject };
     let ask_context = Facts {
         policy: &asker.policy,
         subject: asker.subject.as_deref(),
@@ -319,8 +317,25 @@ pub fn explain_at(
         explanation,
         resource: found.ok().map(|r| Resource::clone(&r)),
         policy: asker.policy.clone(),
-        at,
-        past: at < now,
+        at: fixed.unwrap_or(now),
+        past: fixed.is_some_and(|at| at < now),
+    }
+}
+
+/// The policy and a principal, now.
+fn current(principal: Option<Uuid>) -> (Policy, Option<Rc<Subject>>) {
+    invalidation::receive();
+    let look = || {
+        let policy = cache::policy();
+        let subject = principal.and_then(|id| cache::subject(id, &policy));
+        (policy, subject)
+    };
+    let (policy, subject) = look();
+    // Loading takes the decision to a later instant, at which roles may be composed otherwise.
+    if policy.composition.valid.contains(clock::now()) {
+        (policy, subject)
+    } else {
+        look()
     }
 }
 

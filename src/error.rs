@@ -134,3 +134,13 @@ pub fn bad_signing_key(kid: &str, why: String) -> ! {
             .to_owned(),
     )
 }
+
+/// 22023: a jsonb argument that is nested too deeply to be read.
+pub fn unreadable_json() -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        "the JSON argument cannot be read".to_owned(),
+        "It is nested more than 127 levels deep.".to_owned(),
+        "Pass a flat object, such as {\"mfa\": true}.".to_owned(),
+    )
+}

@@ -22,7 +22,7 @@ pub fn resources(principal: Uuid, code: &str, tenant: Option<Uuid>, after: Optio
         permission,
         mfa: false,
     };
-    let reach = reach::of(asked, asker.policy(), asker.at());
+    let reach = reach::of(asked, asker.policy());
     let wanted = |tenant_of: Option<Uuid>, key: &Key| {
         (tenant.is_none() || tenant == tenant_of) && after.is_none_or(|after| key > after)
     };

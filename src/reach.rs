@@ -2,6 +2,7 @@
 
 use crate::cache::{self, Policy};
 use crate::pg::authority::Reading;
+use crate::pg::clock;
 use crate::pg::invalidation::{Channel, Stamp};
 use crate::session::Session;
 use crate::store::below;
@@ -77,10 +78,11 @@ pub type Memory = HashMap<Asked, Kept>;
 const REMEMBERED: usize = 64;
 
 /// The reach asked for.
-pub fn of(asked: Asked, policy: &Policy, at: Instant) -> Rc<Reach> {
-    let Some(subject) = cache::subject(asked.principal, at, policy) else {
+pub fn of(asked: Asked, policy: &Policy) -> Rc<Reach> {
+    let Some(subject) = cache::subject(asked.principal, policy) else {
         return Rc::default();
     };
+    let at = clock::now();
     let kept = cache::reaches(|memory| {
         let kept = memory.get(&asked)?;
         let current = Rc::ptr_eq(&kept.subject, &subject) && kept.valid.contains(at) && kept.stamp.is_current();
@@ -88,11 +90,12 @@ pub fn of(asked: Asked, policy: &Policy, at: Instant) -> Rc<Reach> {
     });
     kept.unwrap_or_else(|| {
         let mut reading = Reading::begin();
+        let at = clock::now();
         reading.depends_on(Channel::Model);
         reading.depends_on(Channel::Shape);
         let rules: Rules = subject
             .tenants(at)
-            .filter_map(|t| Some((t, cache::tenant_rules(t, at)?)))
+            .filter_map(|t| Some((t, cache::tenant_rules(t)?)))
             .collect();
         let reach = Rc::new(compute(&asked, &subject, &rules, policy, at, &mut reading));
         let valid = rules

@@ -1,6 +1,7 @@
 //! Whom this transaction acts for.
 
 use crate::cache;
+use crate::error;
 use crate::pg::{clock, session_setting};
 use authz_engine::Instant;
 use serde_json::{Map, Value, json};
@@ -97,8 +98,13 @@ pub fn set(session: &Session, is_local: bool) {
         "tenant": session.tenant.map(|t| t.to_string()),
         "context": session.context,
         "expires": session.expires,
-    });
-    session_setting::write(&text.to_string(), is_local);
+    })
+    .to_string();
+    // Nobody finds out later that there is no session because a context was nested too deeply to be read again.
+    if parse(&text).is_none() {
+        error::unreadable_json();
+    }
+    session_setting::write(&text, is_local);
 }
 
 /// Ends the session.

@@ -4,18 +4,19 @@
 
 use super::id;
 use crate::decision::{self, Ask, Asker};
+use crate::pg::json::JsonArgument;
 use crate::resource::Given;
 use crate::session;
 use authz_engine::Reason;
 use pgrx::iter::TableIterator;
-use pgrx::{JsonB, Uuid, default, name, pg_extern};
+use pgrx::{Uuid, default, name, pg_extern};
 
 fn can(
     principal: Option<Uuid>,
     permission: Option<&str>,
     resource: Option<Given<'_>>,
     tenant: Option<Uuid>,
-    context: Option<JsonB>,
+    context: Option<JsonArgument>,
 ) -> bool {
     let (Some(principal), Some(permission), Some(resource)) = (principal, permission, resource) else {
         return false;
@@ -49,7 +50,7 @@ fn can_uuid(
     permission: Option<&str>,
     resource: Option<Uuid>,
     tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonB>, "NULL"),
+    context: default!(Option<JsonArgument>, "NULL"),
 ) -> bool {
     can(
         principal,
@@ -67,7 +68,7 @@ fn can_int(
     permission: Option<&str>,
     resource: Option<i64>,
     tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonB>, "NULL"),
+    context: default!(Option<JsonArgument>, "NULL"),
 ) -> bool {
     can(principal, permission, resource.map(Given::Int), tenant, context)
 }
@@ -79,7 +80,7 @@ fn can_text(
     permission: Option<&str>,
     resource: Option<&str>,
     tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonB>, "NULL"),
+    context: default!(Option<JsonArgument>, "NULL"),
 ) -> bool {
     can(principal, permission, resource.map(Given::Text), tenant, context)
 }
@@ -108,7 +109,7 @@ fn can_many<T: Clone>(
     permission: Option<&str>,
     resources: Option<Vec<Option<T>>>,
     tenant: Option<Uuid>,
-    context: Option<JsonB>,
+    context: Option<JsonArgument>,
     given: impl for<'a> Fn(&'a T) -> Given<'a>,
 ) -> Vec<(Option<T>, bool)> {
     let resources = resources.unwrap_or_default();
@@ -142,7 +143,7 @@ fn can_many_uuid(
     permission: Option<&str>,
     resources: Option<Vec<Option<Uuid>>>,
     tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonB>, "NULL"),
+    context: default!(Option<JsonArgument>, "NULL"),
 ) -> TableIterator<'static, (name!(resource, Option<Uuid>), name!(allowed, bool))> {
     TableIterator::new(can_many(principal, permission, resources, tenant, context, |r| {
         Given::Uuid(id(*r))
@@ -156,7 +157,7 @@ fn can_many_int(
     permission: Option<&str>,
     resources: Option<Vec<Option<i64>>>,
     tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonB>, "NULL"),
+    context: default!(Option<JsonArgument>, "NULL"),
 ) -> TableIterator<'static, (name!(resource, Option<i64>), name!(allowed, bool))> {
     TableIterator::new(can_many(principal, permission, resources, tenant, context, |r| {
         Given::Int(*r)
@@ -170,7 +171,7 @@ fn can_many_text(
     permission: Option<&str>,
     resources: Option<Vec<Option<String>>>,
     tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonB>, "NULL"),
+    context: default!(Option<JsonArgument>, "NULL"),
 ) -> TableIterator<'static, (name!(resource, Option<String>), name!(allowed, bool))> {
     TableIterator::new(can_many(
         principal,

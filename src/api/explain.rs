@@ -2,6 +2,7 @@
 
 use super::id;
 use crate::decision::{self, Explained};
+use crate::pg::json::JsonArgument;
 use crate::resource::Given;
 use crate::store::evidence;
 use authz_engine::Reason;
@@ -16,7 +17,7 @@ struct Arguments<'a> {
     permission: Option<&'a str>,
     resource: Option<Given<'a>>,
     tenant: Option<Uuid>,
-    context: Option<JsonB>,
+    context: Option<JsonArgument>,
     at: Option<TimestampWithTimeZone>,
 }
 
@@ -158,7 +159,7 @@ macro_rules! explain_forms {
             permission: Option<&str>,
             resource: Option<$key>,
             tenant: default!(Option<Uuid>, "NULL"),
-            context: default!(Option<JsonB>, "NULL"),
+            context: default!(Option<JsonArgument>, "NULL"),
             at: default!(Option<TimestampWithTimeZone>, "NULL"),
         ) -> JsonB {
             let resource = resource.map(|$resource| $given);
@@ -179,7 +180,7 @@ macro_rules! explain_forms {
             permission: Option<&str>,
             resource: Option<$key>,
             tenant: default!(Option<Uuid>, "NULL"),
-            context: default!(Option<JsonB>, "NULL"),
+            context: default!(Option<JsonArgument>, "NULL"),
             at: default!(Option<TimestampWithTimeZone>, "NULL"),
         ) -> SetOfIterator<'static, String> {
             let resource = resource.map(|$resource| $given);

@@ -2,6 +2,7 @@
 
 use super::id;
 use crate::error;
+use crate::pg::json::JsonArgument;
 use crate::session::{self, Session};
 use crate::token;
 use pgrx::{JsonB, Uuid, default, pg_extern};
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 fn set_session(
     principal: Option<Uuid>,
     tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonB>, "'{}'"),
+    context: default!(Option<JsonArgument>, "'{}'"),
     is_local: default!(Option<bool>, "true"),
 ) {
     let Some(principal) = principal else {

@@ -6,6 +6,7 @@
 mod lru;
 
 use crate::pg::authority::Reading;
+use crate::pg::clock;
 use crate::pg::invalidation::{Channel, Stamp};
 use crate::pg::user_table::UserTable;
 use crate::settings;
@@ -97,8 +98,9 @@ pub fn statistics() -> Statistics {
     })
 }
 
-/// The policy at `at`.
-pub fn policy(at: Instant) -> Policy {
+/// The policy now.
+pub fn policy() -> Policy {
+    let at = clock::now();
     let current = CACHE.with_borrow(|c| {
         let (loaded, stamp) = c.model.as_ref()?;
         let composition = c.composition.as_ref()?;
@@ -109,7 +111,7 @@ pub fn policy(at: Instant) -> Policy {
     });
     current.unwrap_or_else(|| {
         let loaded = model();
-        let composition = Rc::new(Composition::compile(&loaded.model, at));
+        let composition = Rc::new(Composition::compile(&loaded.model, clock::now()));
         CACHE.with_borrow_mut(|c| c.composition = Some(composition.clone()));
         Policy { loaded, composition }
     })
@@ -146,13 +148,14 @@ fn model() -> Rc<LoadedModel> {
     })
 }
 
-/// Looks in memory, else loads. `load` also says how large the value is.
+/// Looks in memory, else loads for the instant that it is then. `until` is where what is loaded stops being right, if
+/// that is known; `None` where it does not depend on the instant at all. `load` also says how large the value is.
 fn entry(
     name: Name,
-    at: Instant,
-    until: Instant,
-    load: impl FnOnce(&mut Reading, &mut Vocabulary) -> (Value, usize),
+    until: Option<Instant>,
+    load: impl FnOnce(&mut Reading, &mut Vocabulary, Instant) -> (Value, usize),
 ) -> Value {
+    let at = clock::now();
     let hit = CACHE.with_borrow_mut(|c| {
         let entry = c.entries.get(&name)?;
         if !entry.stamp.is_current() || !entry.valid.contains(at) {
@@ -164,11 +167,12 @@ fn entry(
     });
     hit.unwrap_or_else(|| {
         let mut reading = Reading::begin();
-        let (value, bytes) = NAMES.with_borrow_mut(|names| load(&mut reading, names));
+        let at = clock::now();
+        let (value, bytes) = NAMES.with_borrow_mut(|names| load(&mut reading, names, at));
         let entry = Entry {
             value: value.clone(),
             stamp: reading.finish(),
-            valid: Interval::new(at, until),
+            valid: until.map_or(Interval::ALWAYS, |until| Interval::new(at, until)),
         };
         CACHE.with_borrow_mut(|c| {
             c.loads += 1;
@@ -180,14 +184,14 @@ fn entry(
 }
 
 /// A principal, now; `None` if there is no such one.
-pub fn subject(id: Uuid, at: Instant, policy: &Policy) -> Option<Rc<Subject>> {
+pub fn subject(id: Uuid, policy: &Policy) -> Option<Rc<Subject>> {
     let composition = &policy.composition;
-    let load = |reading: &mut Reading, names: &mut Vocabulary| {
+    let load = |reading: &mut Reading, names: &mut Vocabulary, at: Instant| {
         let subject = store::principal::load(id, When::Now(at), composition, names, reading).map(Rc::new);
         let bytes = subject.as_ref().map_or(0, |s| s.bytes());
         (Value::Principal(subject), bytes)
     };
-    match entry(Name::Principal(id), at, composition.valid.until, load) {
+    match entry(Name::Principal(id), Some(composition.valid.until), load) {
         Value::Principal(subject) => subject,
         _ => None,
     }
@@ -203,13 +207,13 @@ pub fn subject_once(id: Uuid, when: When, policy: &Policy) -> Option<Rc<Subject>
 
 /// The principal that is bound to a database role.
 pub fn principal_of_role(role: &str) -> Option<Uuid> {
-    let load = |reading: &mut Reading, _: &mut Vocabulary| {
+    let load = |reading: &mut Reading, _: &mut Vocabulary, _: Instant| {
         (
             Value::PrincipalId(store::principal::id_of_role(role, reading)),
             role.len(),
         )
     };
-    match entry(Name::DbRole(role.into()), Instant::MIN, Instant::MAX, load) {
+    match entry(Name::DbRole(role.into()), None, load) {
         Value::PrincipalId(id) => id,
         _ => None,
     }
@@ -217,26 +221,26 @@ pub fn principal_of_role(role: &str) -> Option<Uuid> {
 
 /// The tenants, organizations, teams or projects of an id, one for each tenant that has one.
 pub fn scope(kind: Kind, id: Uuid) -> Rc<[Resource]> {
-    let load = |reading: &mut Reading, _: &mut Vocabulary| {
+    let load = |reading: &mut Reading, _: &mut Vocabulary, _: Instant| {
         let scopes: Rc<[Resource]> = store::scope::load(kind, id, reading).into();
         let bytes = scopes.iter().map(Resource::bytes).sum();
         (Value::Scope(scopes), bytes)
     };
     // Structure has no validity: it is right at every instant.
-    match entry(Name::Scope(kind, id), Instant::MIN, Instant::MAX, load) {
+    match entry(Name::Scope(kind, id), None, load) {
         Value::Scope(scopes) => scopes,
         _ => Rc::new([]),
     }
 }
 
 /// The rules of a tenant that address everybody, now; `None` if there are none.
-pub fn tenant_rules(id: Uuid, at: Instant) -> Option<Rc<BindingIndex>> {
-    let load = |reading: &mut Reading, names: &mut Vocabulary| {
+pub fn tenant_rules(id: Uuid) -> Option<Rc<BindingIndex>> {
+    let load = |reading: &mut Reading, names: &mut Vocabulary, at: Instant| {
         let index = store::tenant::load_rules(id, When::Now(at), names, reading);
         let bytes = index.bytes();
         (Value::Index(Rc::new(index)), bytes)
     };
-    some_index(entry(Name::TenantRules(id), at, Instant::MAX, load))
+    some_index(entry(Name::TenantRules(id), Some(Instant::MAX), load))
 }
 
 /// The same at another instant, not kept.
@@ -247,19 +251,18 @@ pub fn tenant_rules_once(id: Uuid, when: When) -> Option<Rc<BindingIndex>> {
 }
 
 /// The grants of the principal's large grantees on a chain, now; `None` if there are none.
-pub fn large_grants(subject: &Subject, chain: &[Node], at: Instant, policy: &Policy) -> Option<Rc<BindingIndex>> {
+pub fn large_grants(subject: &Subject, chain: &[Node], policy: &Policy) -> Option<Rc<BindingIndex>> {
     if subject.large.is_empty() {
         return None;
     }
-    let load = |reading: &mut Reading, names: &mut Vocabulary| {
+    let load = |reading: &mut Reading, names: &mut Vocabulary, at: Instant| {
         let index = store::principal::load_large(subject, chain, When::Now(at), names, reading);
         let bytes = index.bytes() + size_of_val(chain) * 2;
         (Value::Index(Rc::new(index)), bytes)
     };
     some_index(entry(
         Name::Large(subject.id, chain.into()),
-        at,
-        policy.composition.valid.until,
+        Some(policy.composition.valid.until),
         load,
     ))
 }

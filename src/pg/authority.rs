@@ -4,6 +4,7 @@
 //! were received. That is fresh in every isolation level, works in parallel workers and on standbys, asks for no
 //! privilege, and assigns no transaction id.
 
+use super::clock;
 use super::invalidation::{self, Channel, Stamp};
 use super::relation::{Relation, ScanKey, Snapshot, Tuple};
 use crate::error;
@@ -85,10 +86,9 @@ impl Reading {
     pub fn begin() -> Reading {
         let stamp = Stamp::now();
         refresh();
-        Reading {
-            stamp,
-            snapshot: Snapshot::fresh(),
-        }
+        let snapshot = Snapshot::fresh();
+        clock::advance();
+        Reading { stamp, snapshot }
     }
 
     /// What is read depends on `channel`.

@@ -1,15 +1,34 @@
 //! The instant that decisions are made at, and stack depth.
 
+use authz_engine::Instant;
 use pgrx::pg_sys;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+/// Decisions are not made at an instant before the newest authority that they are made by.
+static NOT_BEFORE: AtomicI64 = AtomicI64::new(i64::MIN);
+
+/// The instant to decide at: when the statement began, or, if something was loaded since, when that was. A statement
+/// that has waited (for a row lock, or in a loop) would otherwise decide by what was revoked while it waited: a binding
+/// that ended after it began, or a deny that began after it began.
+pub fn now() -> Instant {
+    statement_start().max(NOT_BEFORE.load(Relaxed))
+}
+
+/// Called after a snapshot was taken to load something by: whatever it shows was made by now.
+pub fn advance() {
+    // SAFETY: asks the operating system for the time.
+    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    NOT_BEFORE.fetch_max(now, Relaxed);
+}
 
 /// When the current statement began. Parallel workers have the leader's.
-pub fn statement_start() -> authz_engine::Instant {
+pub fn statement_start() -> Instant {
     // SAFETY: reads a variable of the backend, which every transaction has set.
     unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
 }
 
 /// [`statement_start`] for what is asked for every row of a scan.
-pub fn statement_start_fast() -> authz_engine::Instant {
+pub fn statement_start_fast() -> Instant {
     unsafe extern "C" {
         fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
     }

@@ -4,6 +4,7 @@
 pub mod authority;
 pub mod clock;
 pub mod invalidation;
+pub mod json;
 pub mod plan;
 pub mod relation;
 pub mod session_setting;
