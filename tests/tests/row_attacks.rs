@@ -200,10 +200,10 @@ fn text(sql: &str) -> String {
     let mut rest = sql;
     while let Some(start) = rest.find("':") {
         let after = &rest[start + 2..];
-        if after.starts_with(':') {
+        if let Some(behind) = after.strip_prefix(':') {
             // A cast.
             out.push_str(&rest[..start + 3]);
-            rest = &after[1..];
+            rest = behind;
             continue;
         }
         let end = after.find('\'').expect("a quoted name");
