@@ -1121,3 +1121,76 @@ fn indexes_of_other_kinds() {
         );
     }
 }
+
+/// The check has nothing but the key, which two tenants use. Whichever of its rows it takes it for: a row of a tenant in
+/// which nothing was given is not shown.
+#[test]
+fn a_policy_by_hand_does_not_take_a_row_for_that_of_another_tenant() {
+    for unique in ["", ", UNIQUE (tenant, key)"] {
+        let db = Db::new();
+        let mut c = db.connect();
+        execute(&mut c, &thing_table("integer", unique));
+        let (acme, globex) = (make::tenant(&mut c, "acme"), make::tenant(&mut c, "globex"));
+        execute(
+            &mut c,
+            &format!(
+                "INSERT INTO authz.permission_definition (permission_code, resource_type, action_code) VALUES ('thing.view', 'thing', 'view');
+                 INSERT INTO authz.resource_type (resource_type, target, key_column, tenant_column) VALUES ('thing', 'public.thing', 'key', 'tenant');
+                 INSERT INTO public.thing (tenant, key) VALUES ('{acme}', 1), ('{acme}', 2), ('{globex}', 1);
+                 ALTER TABLE public.thing ENABLE ROW LEVEL SECURITY;
+                 CREATE POLICY by_hand ON public.thing USING (authz_can('thing.view', key))"
+            ),
+        );
+        make::role(&mut c, "holder", &["thing.view"]);
+        make::member(&mut c, acme, "alice");
+        make::assign(&mut c, acme, id("alice"), "holder", "tenant", acme);
+        let role = application(&db, &mut c);
+        let mut app = db.connect_as(&role);
+        let list = "SELECT tenant::text || ' ' || key FROM public.thing ORDER BY 1";
+        for tenant in [None, Some(acme), Some(globex)] {
+            act(&mut app, id("alice"), tenant, "{}");
+            let found = titles(&mut app, list);
+            assert!(
+                found.iter().all(|row| row.starts_with(&acme.to_string())),
+                "tenant {tenant:?}{unique}: {found:?}"
+            );
+            let sees_the_other = found.contains(&format!("{acme} 2"));
+            assert_eq!(
+                sees_the_other,
+                tenant != Some(globex),
+                "tenant {tenant:?}{unique}: {found:?}"
+            );
+            execute(&mut app, "ROLLBACK");
+        }
+    }
+}
+
+/// However deep a context is: either it is refused, or the session that it was said in holds.
+#[test]
+fn a_context_that_is_too_deep_is_refused() {
+    let db = Db::new();
+    let (mut c, _) = small_world(&db);
+    let role = application(&db, &mut c);
+    let mut app = db.connect_as(&role);
+    for depth in [1, 60, 100, 120, 122, 123, 124, 125, 126, 127, 128, 129, 1000, 5000] {
+        let sql = format!(
+            "SELECT authz_set_session('{}', NULL, (repeat('{{\"a\":', {depth}) || '1' || repeat('}}', {depth}))::jsonb)",
+            id("alice")
+        );
+        execute(&mut app, "BEGIN");
+        match app.batch_execute(&sql) {
+            Ok(()) => assert_eq!(
+                titles(&mut app, "SELECT title FROM case_record ORDER BY 1"),
+                ["affair", "other"],
+                "depth {depth}: accepted, and then no session"
+            ),
+            Err(e) => assert_eq!(
+                e.code().map(|c| c.code()),
+                Some("22023"),
+                "depth {depth}: {}",
+                report(&e)
+            ),
+        }
+        execute(&mut app, "ROLLBACK");
+    }
+}
