@@ -972,7 +972,7 @@ fn a_plan_from_before_the_revocation() {
     assert_eq!(titles(&mut mallory, "EXECUTE all_cases"), [""; 0]);
 }
 
-/// There are at least a hundred attempts; the lists above are what this suite is for.
+/// Whatever is asked about it: the same rows, the same errors, the same plan.
 #[test]
 fn a_hidden_row_and_an_absent_row_look_the_same() {
     let world = World::new();
