@@ -6,9 +6,9 @@ ALTER FUNCTION authz_row(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean
 ALTER FUNCTION authz_can(text, uuid) SUPPORT authz.call_support COST 200;
 ALTER FUNCTION authz_can(text, bigint) SUPPORT authz.call_support COST 200;
 ALTER FUNCTION authz_can(text, text) SUPPORT authz.call_support COST 200;
-ALTER FUNCTION authz.row_exact(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 50;
-ALTER FUNCTION authz.row_exact(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 50;
-ALTER FUNCTION authz.row_exact(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.plan_support COST 50;
+ALTER FUNCTION authz.row_exact(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean, text, boolean) SUPPORT authz.plan_support COST 50;
+ALTER FUNCTION authz.row_exact(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text, boolean) SUPPORT authz.plan_support COST 50;
+ALTER FUNCTION authz.row_exact(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text, boolean) SUPPORT authz.plan_support COST 50;
 ALTER FUNCTION authz.via(text, text, uuid) SUPPORT authz.plan_support COST 5;
 ALTER FUNCTION authz.via(text, text, smallint) SUPPORT authz.plan_support COST 5;
 ALTER FUNCTION authz.via(text, text, integer) SUPPORT authz.plan_support COST 5;

@@ -14,7 +14,7 @@ use authz_engine::condition::Attributes;
 use authz_engine::decide::Silent;
 use authz_engine::name::{Kind, Permission};
 use authz_engine::subject::BindingIndex;
-use authz_engine::{Explanation, Found, Instant, Key, Question, Reason, Resource, Subject, decide, explain};
+use authz_engine::{Explanation, Found, Instant, Key, Node, Question, Reason, Resource, Subject, decide, explain};
 use serde_json::Value;
 use std::rc::Rc;
 use uuid::Uuid;
@@ -92,6 +92,17 @@ impl Asker {
 
     /// Decides one permission on a resource that was found (or not).
     pub fn decide(&self, permission: Permission, found: &Result<Located, String>, ask: &Ask<'_>) -> Reason {
+        self.decide_row(permission, found, ask, None)
+    }
+
+    /// The same where the row of `unstored` must not be looked up.
+    fn decide_row(
+        &self,
+        permission: Permission,
+        found: &Result<Located, String>,
+        ask: &Ask<'_>,
+        unstored: Option<Node>,
+    ) -> Reason {
         let elsewhere = match (found, &self.subject) {
             (Ok(resource), Some(subject)) => self.elsewhere(subject, resource),
             _ => [None, None],
@@ -100,6 +111,7 @@ impl Asker {
             policy: &self.policy,
             subject: self.subject.as_deref(),
             context: ask.context,
+            unstored,
         };
         decide(&self.question(permission, found, &elsewhere, &facts), &mut Silent)
     }
@@ -114,6 +126,7 @@ impl Asker {
             policy: &self.policy,
             subject: self.subject.as_deref(),
             context: ask.context,
+            unstored: None,
         };
         explain(&self.question(permission, found, &elsewhere, &facts))
     }
@@ -177,6 +190,9 @@ pub struct RowCheck<'a> {
     pub deleted: bool,
     /// Its parent's key.
     pub parent: Option<&'a str>,
+    /// Does the statement's snapshot show the row as it is passed? Not a row that is about to be written, nor one that
+    /// is decided again after a lock was waited for: of those, conditions see the boundary and nothing else.
+    pub stored: bool,
 }
 
 /// May the session use the permission on a row? Without a session: no.
@@ -196,6 +212,7 @@ pub fn check_row(code: &str, row: RowCheck<'_>) -> bool {
         .registrations
         .get(&kind)
         .is_some_and(|r| r.columns.confidentiality.is_some());
+    let unstored = (!row.stored).then(|| Node::new(kind, row.key.clone()));
     let boundary = Boundary {
         key: row.key,
         tenant: row.tenant,
@@ -214,7 +231,7 @@ pub fn check_row(code: &str, row: RowCheck<'_>) -> bool {
         context: Some(&session.context),
     };
     let found = resource::of_row(&asker.policy, kind, boundary).map(Located::Row);
-    asker.decide(permission, &found, &ask) == Reason::Allowed
+    asker.decide_row(permission, &found, &ask, unstored) == Reason::Allowed
 }
 
 /// Where the session's rows can be; `None` without a session.
@@ -236,14 +253,6 @@ pub fn reach_if_known(code: &str) -> Option<Rc<Reach>> {
 
 fn policy_now() -> Policy {
     current(None).0
-}
-
-/// Can a key of the permission's type have but one row, whatever the tenant?
-pub fn key_is_unique(code: &str) -> bool {
-    let policy = policy_now();
-    let kind = policy.loaded.model.permission(code).map(|p| kind_of(&policy, p));
-    let table = kind.and_then(|kind| cache::table(kind, &policy));
-    table.is_some_and(|t| t.as_ref().as_ref().is_ok_and(|t| t.key_is_unique()))
 }
 
 /// The table that rows of the permission's type are in, if it is `table` and its key is the column `key`.
@@ -311,6 +320,7 @@ pub fn explain_at(
         policy: &asker.policy,
         subject: asker.subject.as_deref(),
         context,
+        unstored: None,
     };
     let explanation = explain(&asker.question(permission, &found, &[rules, large], &ask_context));
     Explained {
@@ -376,6 +386,8 @@ struct Facts<'a> {
     policy: &'a Policy,
     subject: Option<&'a Subject>,
     context: Option<&'a Value>,
+    /// A row that is not stored as it is decided about.
+    unstored: Option<Node>,
 }
 
 impl Attributes for Facts<'_> {
@@ -385,7 +397,7 @@ impl Attributes for Facts<'_> {
 
     fn resource(&self, resource: &Resource) -> Value {
         clock::check_stack_depth();
-        resource::attributes(self.policy, resource)
+        resource::attributes(self.policy, resource, self.unstored != Some(resource.node()))
     }
 
     fn context(&self) -> Value {

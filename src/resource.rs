@@ -210,10 +210,12 @@ fn find_parent(policy: &Policy, kind: Kind, key: &Key, tenant: Uuid, depth: usiz
 }
 
 /// `resource` in conditions: the row's columns, and the boundary under fixed names that no column can take over.
-/// The row as such is there as `resource.row`.
-pub fn attributes(policy: &Policy, resource: &Resource) -> Value {
+/// The row as such is there as `resource.row`; without `stored` there are no columns, and a condition that mentions one is
+/// an error, which is false.
+pub fn attributes(policy: &Policy, resource: &Resource, stored: bool) -> Value {
     let mut row = Value::Null;
-    if let Some(table) = cache::table(resource.kind, policy)
+    if stored
+        && let Some(table) = cache::table(resource.kind, policy)
         && let Ok(table) = table.as_ref()
     {
         table.find(&resource.key, resource.tenant, |_, tuple| {

@@ -26,6 +26,7 @@ macro_rules! row_forms {
             deleted: default!(Option<bool>, "false"),
             parent: default!(Option<&str>, "NULL"),
         ) -> bool {
+            // Whether the row is stored like this already, a policy cannot know.
             $exact(
                 permission,
                 key,
@@ -37,10 +38,11 @@ macro_rules! row_forms {
                 confidentiality,
                 deleted,
                 parent,
+                Some(false),
             )
         }
 
-        /// The same, for plans: not simplified any further.
+        /// The same, for plans: not simplified any further. `stored`: the snapshot shows the row as it is passed.
         #[pg_extern(name = "row_exact", schema = "authz", stable, parallel_safe)]
         #[allow(clippy::too_many_arguments)]
         fn $exact(
@@ -54,6 +56,7 @@ macro_rules! row_forms {
             confidentiality: Option<&str>,
             deleted: Option<bool>,
             parent: Option<&str>,
+            stored: Option<bool>,
         ) -> bool {
             let (Some(permission), Some($argument)) = (permission, key) else {
                 return false;
@@ -71,6 +74,7 @@ macro_rules! row_forms {
                     // A NULL here says nothing good.
                     deleted: deleted.unwrap_or(true),
                     parent,
+                    stored: stored.unwrap_or(false),
                 },
             )
         }
@@ -255,10 +259,6 @@ fn answer(request: Internal, with: impl FnOnce(Request) -> Option<*mut pg_sys::N
 fn simplify(call: &plan::Call) -> Option<*mut pg_sys::Node> {
     let (table, key) = call.key()?;
     let registered = decision::registered(&call.permission, table, key)?;
-    // By a key that several tenants can have `authz_can` denies what `authz_row`, which is told the tenant, may allow.
-    if !call.is_row() && !decision::key_is_unique(&call.permission) {
-        return None;
-    }
     let sees_all = decision::reach(&call.permission).is_some_and(|r| r.all);
     call.replace(&registered, if sees_all { &Shape::All } else { &Shape::Narrowed })
 }

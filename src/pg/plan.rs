@@ -113,7 +113,7 @@ pub enum Request {
     Other,
 }
 
-/// Arguments of `authz_row` and `authz.row_exact`.
+/// Arguments of `authz_row`; `authz.row_exact` has one more.
 const ROW_ARGUMENTS: usize = 10;
 
 /// The places have done the narrowing: of the rows that are left nearly all are allowed.
@@ -159,7 +159,7 @@ pub unsafe fn request(request: *mut pg_sys::Node) -> Request {
             pg_sys::NodeTag::T_SupportRequestIndexCondition => Request::IndexCondition(request.cast()),
             pg_sys::NodeTag::T_SupportRequestSelectivity => {
                 let raw = request.cast::<pg_sys::SupportRequestSelectivity>();
-                if length((*raw).args) == ROW_ARGUMENTS {
+                if length((*raw).args) == ROW_ARGUMENTS + 1 {
                     return Request::Exact(raw);
                 }
                 if (*raw).is_join || length((*raw).args) != 3 {
@@ -405,8 +405,11 @@ impl Call {
             };
             let names = &registered.columns;
             let permission = text_node(&self.permission);
-            let exact = self.exact(&row, names, permission)?;
             let parse = (*(*self.raw).root).parse;
+            // After waiting for a row lock the row is decided again, by the newest authority and as it is then: what was
+            // computed once for the query, or is looked up by its snapshot, must not take part in that.
+            let only_reads = (*parse).commandType == pg_sys::CmdType::CMD_SELECT && (*parse).rowMarks.is_null();
+            let exact = self.exact(&row, names, permission, only_reads)?;
             let is_insert = (*parse).commandType == pg_sys::CmdType::CMD_INSERT;
             if is_insert && (*parse).resultRelation == (*key_var).varno {
                 // A new row is looked for nowhere.
@@ -418,9 +421,6 @@ impl Call {
                 pg_sys::BoolExprType::AND_EXPR,
                 &[and_or(pg_sys::BoolExprType::OR_EXPR, &arms), exact],
             );
-            // After waiting for a row lock the row is decided again, by the newest authority: what was computed once
-            // for the query must not take part in that.
-            let only_reads = (*parse).commandType == pg_sys::CmdType::CMD_SELECT && (*parse).rowMarks.is_null();
             match shape {
                 // Who sees everything does not see rows of a tenant that does not exist, nor rows of no known level.
                 Shape::All if only_reads && user_table::references_tenant(&row.relation, &names.tenant) => {
@@ -448,6 +448,7 @@ impl Call {
         row: &Row,
         names: &user_table::ColumnNames,
         permission: *mut pg_sys::Node,
+        stored: bool,
     ) -> Option<*mut pg_sys::Node> {
         // SAFETY: as in `replace`.
         unsafe {
@@ -480,14 +481,15 @@ impl Call {
                 text(&names.confidentiality)?,
                 deleted,
                 text(&names.parent)?,
+                pg_sys::makeBoolConst(stored, false),
             ];
             let given = (*(*self.raw).fcall).args;
-            if self.is_row() && (0..arguments.len()).any(|n| !same(nth(given, n), arguments[n])) {
+            if self.is_row() && (0..ROW_ARGUMENTS).any(|n| !same(nth(given, n), arguments[n])) {
                 return None;
             }
             let u = pg_sys::UUIDOID;
             let t = pg_sys::TEXTOID;
-            let types = [t, key_type, u, u, u, u, u, t, pg_sys::BOOLOID, t];
+            let types = [t, key_type, u, u, u, u, u, t, pg_sys::BOOLOID, t, pg_sys::BOOLOID];
             Some(call(function(c"row_exact", &types)?, pg_sys::BOOLOID, &arguments))
         }
     }

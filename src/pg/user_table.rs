@@ -236,11 +236,6 @@ impl UserTable {
         })
     }
 
-    /// Can a key have but one row, whatever the tenant?
-    pub fn key_is_unique(&self) -> bool {
-        matches!(&self.leaves[..], [leaf] if leaf.index.is_some_and(|i| i.unique))
-    }
-
     /// Calls `each` with every visible row at one of the places wanted; with some more than once, and with others
     /// besides where an index is missing.
     pub fn search(&self, wanted: &Wanted<'_>, mut each: impl FnMut(Boundary)) {

@@ -199,7 +199,8 @@ impl World {
         let db = Db::new();
         let mut admin = db.connect();
         let now: i64 = value(&mut admin, "SELECT extract(epoch FROM now())::bigint", &[]);
-        let mut policy = Policy::new(seed, chrono::DateTime::from_timestamp(now, 0).unwrap());
+        let now = chrono::DateTime::from_timestamp(now, 0).unwrap();
+        let mut policy = Policy::with_conditions(seed, now, &CONDITIONS);
         policy.load(&mut admin);
         // Random roles seldom make somebody who sees everything.
         make::principal(&mut admin, "auditor");
@@ -497,6 +498,46 @@ fn copied(c: &mut Client, sql: &str) -> Vec<Key> {
         .collect();
     found.sort();
     found
+}
+
+/// Conditions that look at nothing but the boundary: of a row that is about to be written, or that is decided again after
+/// a lock was waited for, no other column is known (see `conditions_see_the_columns_of_stored_rows_only`).
+const CONDITIONS: [&str; 6] = [
+    "true",
+    "1 / 0 == 1",
+    "context.region == 'eu'",
+    "context.level >= 3",
+    "resource.confidentiality == 'normal'",
+    "resource.title == 'no column of a boundary'",
+];
+
+/// A condition over another column than those of the boundary is evaluated where the snapshot shows the row, and false
+/// where it could only be guessed: never by the columns that the row used to have.
+#[test]
+fn conditions_see_the_columns_of_stored_rows_only() {
+    let db = Db::new();
+    let mut c = db.connect();
+    let acme = make::tenant(&mut c, "acme");
+    make::member(&mut c, acme, "alice");
+    make::case(&mut c, acme, "affair");
+    make::case(&mut c, acme, "other");
+    make::role(&mut c, "reader", &[]);
+    execute(
+        &mut c,
+        "INSERT INTO authz.role_permission (role_code, permission_code, condition)
+         SELECT 'reader', p, 'resource.title == ''affair'''
+         FROM unnest(ARRAY['case.view', 'case.edit', 'case.comment']) AS p",
+    );
+    make::assign(&mut c, acme, id("alice"), "reader", "tenant", acme);
+    execute(&mut c, PROTECT);
+    let role = application(&db, &mut c);
+    let mut app = db.connect_as(&role);
+    act(&mut app, id("alice"), None, "{}");
+    assert_eq!(titles(&mut app, "SELECT title FROM case_record"), ["affair"]);
+    assert!(titles(&mut app, "SELECT title FROM case_record FOR UPDATE").is_empty());
+    let changed = app.execute("UPDATE case_record SET title = 'affair'", &[]).unwrap();
+    assert_eq!(changed, 0, "no row may be changed by what it used to be");
+    execute(&mut app, "ROLLBACK");
 }
 
 fn one_policy(seed: u64) -> BTreeMap<&'static str, (u64, u64)> {
