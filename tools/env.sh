@@ -75,7 +75,15 @@ apt_install() {
   command -v apt-get >/dev/null || die "no apt-get on this machine; install by hand what Debian calls: $*"
   say "installing Debian packages: $* (about 2 minutes)"
   quietly apt_get update
+  # Some packages start a service when they are installed. Nobody asked for one.
+  local policy=/usr/sbin/policy-rc.d ours=
+  if [ ! -e "$policy" ]; then
+    ours=1
+    printf '#!/bin/sh\nexit 101\n' | as_root "installing packages" tee "$policy" >/dev/null
+    as_root "installing packages" chmod 755 "$policy"
+  fi
   DEBIAN_FRONTEND=noninteractive quietly apt_get -y --no-install-recommends --no-upgrade install "$@"
+  [ -z "$ours" ] || as_root "installing packages" rm -f "$policy"
 }
 
 # The major version of a pg_config, such as 15.
