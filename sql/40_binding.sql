@@ -192,7 +192,7 @@ CREATE UNIQUE INDEX resource_access_grant_active_key ON authz.resource_access_gr
     (resource_id, grantee_id, permission_code, resource_type, grantee_type, tenant_id)
     NULLS NOT DISTINCT WHERE revoked_at IS NULL;
 CREATE INDEX resource_access_grant_grantee_idx
-    ON authz.resource_access_grant (grantee_type, grantee_id, active_until);
+    ON authz.resource_access_grant (grantee_type, grantee_id, tenant_id, active_until);
 CREATE INDEX resource_access_grant_resource_idx
     ON authz.resource_access_grant (resource_type, resource_id, grantee_type, grantee_id);
 CREATE INDEX resource_access_grant_expiry_idx ON authz.resource_access_grant (expires_at)

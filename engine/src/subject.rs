@@ -6,6 +6,7 @@ use crate::role::Composition;
 use crate::time::{Instant, Interval};
 use hashbrown::HashMap;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -377,6 +378,31 @@ impl SubjectBuilder {
             Grantee::Any => (4, 0),
         });
         all
+    }
+
+    /// Whose grants are wanted, and of which tenants: what lives in a tenant counts for its members only, so that a role
+    /// which many tenants share is not loaded with the grants of all of them.
+    pub fn grants_wanted(&self) -> Vec<(Grantee, Vec<Uuid>)> {
+        let members: BTreeSet<Uuid> = self.facts.memberships.iter().map(|(tenant, _)| *tenant).collect();
+        let tenants_of = |grantee: &Grantee| {
+            let identities = &self.identities[grantee];
+            let anywhere = identities.iter().any(|i| i.tenant.is_none());
+            let named: BTreeSet<Uuid> = identities.iter().filter_map(|i| i.tenant).collect();
+            members
+                .iter()
+                .filter(|t| anywhere || named.contains(t))
+                .copied()
+                .collect()
+        };
+        self.grantees().into_iter().map(|g| (g, tenants_of(&g))).collect()
+    }
+
+    /// The tenants whose rules are wanted; `None` = all, for who can come into a tenant without being a member.
+    pub fn rules_wanted(&self) -> Option<Vec<Uuid>> {
+        let beyond =
+            !self.facts.sessions.is_empty() || self.facts.assignments.iter().any(|a| a.place == Place::Platform);
+        let members: BTreeSet<Uuid> = self.facts.memberships.iter().map(|(tenant, _)| *tenant).collect();
+        (!beyond).then(|| members.into_iter().collect())
     }
 
     /// Adds a row of one of the grantees.

@@ -38,18 +38,26 @@ pub fn load(
     facts.sessions = load_sessions(id, when, names, reading);
 
     let mut builder = SubjectBuilder::new(facts, composition);
-    for grantee in builder.grantees() {
+    let rules_of = builder.rules_wanted();
+    for (grantee, tenants) in builder.grants_wanted() {
         if let Some(channel) = channel_of(grantee, names) {
             reading.depends_on(channel);
         }
-        read_rules(grantee, None, when, names, reading, |row| builder.add(row));
+        match &rules_of {
+            None => read_rules(grantee, None, when, names, reading, |row| builder.add(row)),
+            Some(tenants) => {
+                for tenant in tenants {
+                    read_rules(grantee, Some(*tenant), when, names, reading, |row| builder.add(row));
+                }
+            }
+        }
         // A past instant is asked about rarely and never cached: whatever there is can be loaded.
         let limit = if matches!(when, When::Now(_)) {
             GRANTS_HELD
         } else {
             usize::MAX
         };
-        match read_grants(grantee, when, limit, names, reading) {
+        match read_grants(grantee, &tenants, when, limit, names, reading) {
             Some(rows) => rows.into_iter().for_each(|row| builder.add(row)),
             None => builder.leave_out(grantee),
         }
@@ -407,37 +415,45 @@ fn channel_of(grantee: Grantee, names: &Vocabulary) -> Option<Channel> {
     }
 }
 
-/// The grants of one grantee; `None` if they are more than `limit`.
+/// The grants of one grantee in some tenants; `None` if they are more than `limit`.
 fn read_grants(
     grantee: Grantee,
+    tenants: &[Uuid],
     when: When,
     limit: usize,
     names: &mut Vocabulary,
     reading: &Reading,
 ) -> Option<Vec<Row>> {
     let table = reading.open("resource_access_grant");
-    let [grantee_type, grantee_id, until] = table.columns(["grantee_type", "grantee_id", "active_until"]);
+    let [grantee_type, grantee_id, tenant_id, until] =
+        table.columns(["grantee_type", "grantee_id", "tenant_id", "active_until"]);
     let (kind, id) = columns_of(grantee, names);
-    let keys = [
-        ScanKey::text(grantee_type, kind),
-        ScanKey::text(grantee_id, &id.unwrap_or_default()),
-        ScanKey::after(until, when.horizon()),
-    ];
     let mut rows = Vec::new();
-    let mut too_many = false;
-    scan_grants(
-        &table,
-        "resource_access_grant_grantee_idx",
-        &keys,
-        grantee,
-        names,
-        |row| {
-            too_many = rows.len() >= limit;
-            rows.push(row);
-            !too_many
-        },
-    );
-    (!too_many).then_some(rows)
+    for tenant in tenants {
+        let keys = [
+            ScanKey::text(grantee_type, kind),
+            ScanKey::text(grantee_id, id.as_deref().unwrap_or_default()),
+            ScanKey::uuid(tenant_id, tenant),
+            ScanKey::after(until, when.horizon()),
+        ];
+        let mut too_many = false;
+        scan_grants(
+            &table,
+            "resource_access_grant_grantee_idx",
+            &keys,
+            grantee,
+            names,
+            |row| {
+                too_many = rows.len() >= limit;
+                rows.push(row);
+                !too_many
+            },
+        );
+        if too_many {
+            return None;
+        }
+    }
+    Some(rows)
 }
 
 /// The grants of a principal's large grantees on the nodes of `chain`.
