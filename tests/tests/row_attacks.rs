@@ -241,12 +241,20 @@ impl World {
     fn resist(&mut self, attempts: &[Attempt]) {
         let mut failures = Vec::new();
         let mut names = std::collections::HashSet::new();
+        let mut admin = self.db.connect();
+        let version: i32 = value(&mut admin, "SELECT current_setting('server_version_num')::integer", &[]);
+        let force_parallel = if version >= 160_000 {
+            "debug_parallel_query"
+        } else {
+            "force_parallel_mode"
+        };
         for (name, statements, end) in attempts {
             assert!(names.insert(name), "two attempts are called {name}");
             let before = self.hidden();
             let sql = text(statements)
                 .replace("{mallory}", &self.mallory)
-                .replace("{nina}", &self.nina);
+                .replace("{nina}", &self.nina)
+                .replace("{force_parallel}", force_parallel);
             let (mut client, notices) = connect(&self.db, &self.mallory);
             let (mut rows, mut count, mut outcome) = (Vec::new(), 0, None);
             execute(&mut client, "BEGIN; SET LOCAL statement_timeout = '60s'");
@@ -290,7 +298,9 @@ impl World {
                 Count(wanted) => sqlstate.is_none() && count == *wanted,
                 Silence => sqlstate.is_none(),
             };
-            if !ended {
+            // A server that was built without libxml tells nothing by that way.
+            let without_xml = sqlstate.as_deref() == Some("0A000") && error.contains("unsupported XML feature");
+            if !ended && !without_xml {
                 failures.push(format!(
                     "{name}: ended otherwise ({sqlstate:?}, {count} rows)\n{said}\nin: {sql}"
                 ));
@@ -445,7 +455,7 @@ fn another_identity() {
             concat!("DO $$ BEGIN EXECUTE format('SET authz.session = %L', ", boss!(), "); END $$;
                 CREATE FUNCTION evil.w() RETURNS bigint LANGUAGE plpgsql PARALLEL SAFE AS 'BEGIN RETURN (SELECT count(*) FROM public.case_record); END';
                 SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0; SET LOCAL min_parallel_table_scan_size = 0;
-                SET LOCAL parallel_leader_participation = off; SET LOCAL force_parallel_mode = on; SELECT evil.w()"),
+                SET LOCAL parallel_leader_participation = off; SET LOCAL {force_parallel} = on; SELECT evil.w()"),
             Rows(&["2"]),
         ),
         ("RESET ALL", then_look!("RESET ALL"), MINE),
