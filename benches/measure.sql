@@ -91,19 +91,20 @@ CREATE TABLE bench.slice (phase int, checks bigint, seconds float8, cpu float8);
 CREATE FUNCTION bench.cpu() RETURNS float8 LANGUAGE sql AS $$
     SELECT (f[14]::float8 + f[15]::float8) / 100
       FROM regexp_split_to_array(regexp_replace(pg_read_file('/proc/self/stat', 0, 1000), '^.*\) ', 'x x '), ' ') AS f $$;
--- Time is cut into slices of three seconds: quiet; changes that are rolled back (the work without the messages);
+-- Time is cut into slices of four seconds: quiet; changes that are rolled back (the work without the messages);
 -- changes that are committed.
 CREATE FUNCTION bench.phase() RETURNS int LANGUAGE sql AS
-    $$ SELECT floor(extract(epoch FROM clock_timestamp()) / 3)::bigint::int % 3 $$;
-CREATE PROCEDURE bench.change(seconds int, a_second int) LANGUAGE plpgsql AS $$
+    $$ SELECT floor(extract(epoch FROM clock_timestamp()) / 4)::bigint::int % 3 $$;
+CREATE TABLE bench.finished ();
+CREATE PROCEDURE bench.change(a_second int) LANGUAGE plpgsql AS $$
 DECLARE
-    ends timestamptz := clock_timestamp() + seconds * interval '1 s';
     due  timestamptz := clock_timestamp();
     turn bigint := 0;
     phase int;
 BEGIN
-    WHILE clock_timestamp() < ends LOOP
-        due := due + interval '1 s' / a_second;
+    WHILE NOT EXISTS (SELECT FROM bench.finished) LOOP
+        -- What was missed is not made up for in a burst.
+        due := greatest(due + interval '1 s' / a_second, clock_timestamp() - interval '100 ms');
         phase := bench.phase();
         IF phase > 0 THEN
             turn := turn + 1;
@@ -111,6 +112,7 @@ BEGIN
                    (tenant_id, resource_type, resource_id, grantee_type, grantee_id, permission_code)
             SELECT bench.id('tenant', 1), 'case', gen_random_uuid()::text, 'principal', o.principal::text, 'case.view'
               FROM bench.other o WHERE o.n = turn % 100;
+            INSERT INTO bench.made VALUES (clock_timestamp());
             IF phase = 1 THEN ROLLBACK; ELSE COMMIT; END IF;
         ELSE
             COMMIT;
@@ -118,29 +120,35 @@ BEGIN
         PERFORM pg_sleep(greatest(0, extract(epoch FROM due - clock_timestamp())));
     END LOOP;
 END $$;
--- Passes over bench.busy; a pass counts if the phase was the same at its end.
+CREATE TABLE bench.made (at timestamptz);
+-- Checks one principal after another, in sixteen parts, so that a slice is not much longer than it should be. Before a
+-- slice without committed changes everything is loaded again: what the former slice left behind is not this one's.
 CREATE PROCEDURE bench.check_busily(seconds int) LANGUAGE plpgsql AS $$
+<<here>>
 DECLARE
-    ends timestamptz := clock_timestamp() + seconds * interval '1 s';
-    before int; t0 timestamptz; c0 float8; checks bigint; pass bigint; size bigint := (SELECT count(*) FROM bench.busy);
+    ends timestamptz;
+    before int; t0 timestamptz; c0 float8; checks bigint; part int := 0; size bigint := (SELECT count(*) / 16 FROM bench.busy);
 BEGIN
+    PERFORM count(*) FROM bench.busy WHERE public.authz_can(principal, 'case.view', resource);
+    ends := clock_timestamp() + seconds * interval '1 s';
     WHILE clock_timestamp() < ends LOOP
-        -- What the former slice left behind is not this one's.
-        PERFORM count(*) FROM bench.busy WHERE public.authz_can(principal, 'case.view', resource);
+        IF bench.phase() < 2 THEN
+            PERFORM count(*) FROM bench.busy WHERE public.authz_can(principal, 'case.view', resource);
+        END IF;
         before := bench.phase();
         t0 := clock_timestamp();
         c0 := bench.cpu();
         checks := 0;
-        LOOP
-            PERFORM count(*) FROM bench.busy WHERE public.authz_can(principal, 'case.view', resource);
-            COMMIT;
-            EXIT WHEN bench.phase() <> before;
+        WHILE bench.phase() = before LOOP
+            PERFORM count(*) FROM bench.busy WHERE busy.part = here.part AND public.authz_can(principal, 'case.view', resource);
             checks := checks + size;
+            part := (part + 1) % 16;
+            COMMIT;
         END LOOP;
-        -- The pass that crossed the boundary is in the time of this slice, so in its count, too.
-        INSERT INTO bench.slice VALUES (before, checks + size, extract(epoch FROM clock_timestamp() - t0), bench.cpu() - c0);
+        INSERT INTO bench.slice VALUES (before, checks, extract(epoch FROM clock_timestamp() - t0), bench.cpu() - c0);
         COMMIT;
     END LOOP;
+    INSERT INTO bench.finished DEFAULT VALUES;
 END $$;
 
 -- == Memory of this backend that is not shared, in bytes ==

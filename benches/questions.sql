@@ -81,8 +81,9 @@ CREATE TABLE bench.steady AS
 SELECT m.* FROM bench.many m
   JOIN (SELECT principal FROM bench.ordinary WHERE other IS NOT NULL ORDER BY principal LIMIT 100) o USING (principal) ORDER BY random();
 CREATE TABLE bench.busy AS
-SELECT bench.id('principal', p) AS principal,
+SELECT p % 16 AS part, bench.id('principal', p) AS principal,
        bench.id('case', (p - 1) % :n_tenants + 1 + :n_tenants * bench.pick('qb' || p, :n_cases / :n_tenants)) AS resource
   FROM generate_series(1, 8000) p ORDER BY random();
+CREATE INDEX ON bench.busy (part);
 CREATE TABLE bench.other AS
 SELECT n, bench.id('principal', 9000 + n) AS principal FROM generate_series(0, 99) n;
