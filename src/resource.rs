@@ -4,7 +4,7 @@ use crate::cache::{self, Policy};
 use crate::error;
 use crate::pg::user_table::{Boundary, ColumnType, UserTable};
 use authz_engine::name::Kind;
-use authz_engine::node::{Key, Node, add};
+use authz_engine::node::{Chain, Key, Node, add};
 use authz_engine::resource::{Confidentiality, Parent, Resource};
 use serde_json::{Value, json};
 use std::rc::Rc;
@@ -135,7 +135,7 @@ pub fn of_row(policy: &Policy, kind: Kind, boundary: Boundary) -> Result<Resourc
 /// The chain, from the resource outwards: itself, its parents, teams, projects, organizations, the tenant.
 fn build(policy: &Policy, kind: Kind, boundary: Boundary, depth: usize) -> Result<Resource, Nothing> {
     let key = boundary.key.clone();
-    let mut chain = Vec::with_capacity(8);
+    let mut chain = Chain::new();
     chain.push(Node::new(kind, key.clone()));
     let parent_kind = policy.loaded.registrations.get(&kind).and_then(|r| r.parent);
     let mut parent = Parent::None;
@@ -181,7 +181,7 @@ fn build(policy: &Policy, kind: Kind, boundary: Boundary, depth: usize) -> Resul
 }
 
 /// Adds a scope of `tenant` and what contains it, up to but without the tenant. One that is not there adds nothing.
-fn extend(chain: &mut Vec<Node>, kind: Kind, id: Uuid, tenant: Uuid) {
+fn extend(chain: &mut Chain, kind: Kind, id: Uuid, tenant: Uuid) {
     let scopes = cache::scope(kind, id);
     if let Some(scope) = scopes.iter().find(|s| s.tenant == Some(tenant)) {
         let below_tenant = scope.chain.len() - 1;

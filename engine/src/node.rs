@@ -1,6 +1,7 @@
 //! Keys, nodes, and the containment closure that makes a scope chain.
 
 use crate::name::Kind;
+use smallvec::SmallVec;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -95,13 +96,17 @@ impl Node {
     }
 }
 
+/// A scope chain. Most are short enough to be where their resource is: looking at one then costs no further access to
+/// memory, nor making one an allocation.
+pub type Chain = SmallVec<[Node; 8]>;
+
 /// Adds `start` and everything that contains it to `chain`, innermost first, each node once.
 ///
 /// `containers` is asked once for every node and adds the nodes that directly contain it. Iterative, and safe
 /// where the data has a cycle.
 pub fn close<E>(
     start: Node,
-    chain: &mut Vec<Node>,
+    chain: &mut Chain,
     mut containers: impl FnMut(&Node, &mut Vec<Node>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut next = chain.len();
@@ -116,7 +121,7 @@ pub fn close<E>(
 }
 
 /// Adds `node` unless it is there. Chains are short: a scan beats a hash set.
-pub fn add(chain: &mut Vec<Node>, node: Node) {
+pub fn add(chain: &mut Chain, node: Node) {
     if !chain.contains(&node) {
         chain.push(node);
     }
@@ -150,7 +155,7 @@ mod tests {
     #[test]
     fn closure_keeps_order_and_ends_on_cycles() {
         let n = |i| Node::new(Kind::TEAM, Key::Int(i));
-        let mut chain = Vec::new();
+        let mut chain = Chain::new();
         close::<()>(n(1), &mut chain, |node, found| {
             match node.key {
                 Key::Int(1) => found.extend([n(2), n(3)]),
@@ -160,6 +165,6 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        assert_eq!(chain, [n(1), n(2), n(3)]);
+        assert_eq!(chain[..], [n(1), n(2), n(3)]);
     }
 }

@@ -1,7 +1,7 @@
 //! One protected row: its boundary and its scope chain.
 
 use crate::name::Kind;
-use crate::node::{Key, Node};
+use crate::node::{Chain, Key, Node};
 use uuid::Uuid;
 
 /// How confidential a resource is.
@@ -66,14 +66,14 @@ pub struct Resource {
     /// Is it soft-deleted?
     pub deleted: bool,
     /// Itself and every scope that contains it but the platform, innermost first.
-    pub chain: Vec<Node>,
+    pub chain: Chain,
     /// Its parent, whose chain is part of `chain`.
     pub parent: Parent,
 }
 
 impl Resource {
     /// A resource that is nothing but a scope.
-    pub fn scope(node: Node, tenant: Uuid, chain: Vec<Node>) -> Resource {
+    pub fn scope(node: Node, tenant: Uuid, chain: impl Into<Chain>) -> Resource {
         Resource {
             kind: node.kind,
             key: node.key,
@@ -81,7 +81,7 @@ impl Resource {
             owner: None,
             confidentiality: Confidentiality::Normal,
             deleted: false,
-            chain,
+            chain: chain.into(),
             parent: Parent::None,
         }
     }
@@ -102,6 +102,7 @@ impl Resource {
 
     /// Bytes of memory, near enough.
     pub fn bytes(&self) -> usize {
-        size_of::<Resource>() + self.chain.capacity() * size_of::<Node>()
+        let spilled = if self.chain.spilled() { self.chain.capacity() } else { 0 };
+        size_of::<Resource>() + spilled * size_of::<Node>()
     }
 }

@@ -171,7 +171,7 @@ fn denies_hold_for_those_who_enter_from_outside() {
 fn what_belongs_to_the_platform_is_reached_from_the_platform_only() {
     let mut p = reader();
     p.it().tenant = None;
-    p.it().chain = nodes("case:1");
+    p.it().chain = nodes("case:1").into();
     p.grant("principal", "case.view", "case:1");
     assert_eq!(p.ask("case.view"), OutsideTenant);
     p.assign("reader", "platform");
@@ -1226,7 +1226,7 @@ fn keys_of_every_type_are_found() {
         }
         let mine = Node::new(common::CASE, Key::from_text(key));
         p.it().key = mine.key.clone();
-        p.it().chain = vec![mine.clone(), node("tenant:1")];
+        p.it().chain = vec![mine.clone(), node("tenant:1")].into();
         assert_eq!(p.ask("case.view"), NoGrant, "{key:?}");
         p.rows[57].place = authz_engine::subject::Place::Node(mine);
         assert_eq!(p.ask("case.view"), Allowed, "{key:?}");

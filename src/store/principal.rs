@@ -316,7 +316,7 @@ fn load_teams(id: Uuid, when: When, reading: &mut Reading) -> Vec<TeamMembership
             Some(TeamMembership {
                 tenant,
                 valid,
-                within: within.chain.into(),
+                within: within.chain.as_slice().into(),
             })
         })
         .collect()

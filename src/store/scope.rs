@@ -4,7 +4,7 @@ use crate::pg::authority::Reading;
 use crate::pg::invalidation::Channel;
 use crate::pg::relation::ScanKey;
 use authz_engine::name::Kind;
-use authz_engine::node::{Key, Node, close};
+use authz_engine::node::{Chain, Key, Node, close};
 use authz_engine::resource::Resource;
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ pub fn load(kind: Kind, id: Uuid, reading: &mut Reading) -> Vec<Resource> {
         .map(|tenant| {
             reading.depends_on(Channel::tenant(tenant));
             let node = Node::uuid(kind, id);
-            let mut chain = Vec::new();
+            let mut chain = Chain::new();
             let Ok(()) = close(node.clone(), &mut chain, |inner, found| {
                 containers(inner, tenant, reading, found);
                 Ok::<(), std::convert::Infallible>(())
