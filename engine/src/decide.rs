@@ -169,6 +169,8 @@ struct Decision<'q, 'a> {
     found: usize,
     /// Where in the chain to go on looking, where there are more runs than that.
     rest: usize,
+    /// Is there a source besides runs and the platform's bindings?
+    rare: bool,
 }
 
 /// What all sources together say of a permission.
@@ -240,6 +242,7 @@ impl<'q, 'a> Decision<'q, 'a> {
             runs: [(0, &[]); RUNS],
             found: 0,
             rest: resource.chain.len(),
+            rare: false,
         };
         let entry = decision.entry(wanted);
         trace.step(3, entry.is_some(), || {
@@ -248,7 +251,7 @@ impl<'q, 'a> Decision<'q, 'a> {
         if entry.is_none() {
             return Reason::OutsideTenant;
         }
-        decision.find_runs();
+        decision.find_sources();
 
         if resource.deleted {
             let may = decision.holds(Privilege::ViewDeleted, trace);
@@ -480,11 +483,7 @@ impl<'q, 'a> Decision<'q, 'a> {
                 f(Source::Binding(binding, None));
             }
         }
-        let more = self.rest < self.resource.chain.len()
-            || self.resource.owned().next().is_some()
-            || !self.subject.sessions.is_empty()
-            || self.indexes().into_iter().flatten().any(|i| !i.wide().is_empty());
-        if more {
+        if self.rare {
             self.each_rare_source(&mut f);
         }
     }
@@ -526,15 +525,24 @@ impl<'q, 'a> Decision<'q, 'a> {
         [Some(&self.subject.index), everybody, large]
     }
 
-    fn find_runs(&mut self) {
+    fn find_sources(&mut self) {
         let indexes = self.indexes();
+        self.find_runs(&indexes);
+        self.rare = self.rest < self.resource.chain.len()
+            || self.resource.owned().next().is_some()
+            || !self.subject.sessions.is_empty()
+            || indexes.into_iter().flatten().any(|i| !i.wide().is_empty());
+    }
+
+    #[inline]
+    fn find_runs(&mut self, indexes: &[Option<&'a BindingIndex>]) {
         for (i, node) in self.resource.chain.iter().enumerate() {
             if self.found + indexes.len() > RUNS {
                 self.rest = i;
                 return;
             }
             let fingerprint = fingerprint(node);
-            for index in indexes.into_iter().flatten() {
+            for index in indexes.iter().flatten() {
                 if index.may_have(fingerprint)
                     && let run @ [_, ..] = index.at(node)
                 {
