@@ -17,6 +17,21 @@ COMMENT ON FUNCTION authz.refuse_delete() IS
     'Trigger: refuses DELETE and TRUNCATE (SQLSTATE 55000); the argument is the hint that says how to close a row.';
 REVOKE ALL ON FUNCTION authz.refuse_delete() FROM PUBLIC;
 
+-- UPDATE, DELETE and TRUNCATE of evidence: events and seals. These triggers are ENABLE ALWAYS: nothing that replays
+-- changes has events to change.
+CREATE FUNCTION authz.refuse_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'object_not_in_prerequisite_state',
+        MESSAGE = format('%s on %I.%I is refused: it is append-only', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME),
+        HINT = 'Events are evidence and stay as they are. What was wrong is put right by a further event; old partitions are archived by authz_archive_audit.';
+END
+$$;
+COMMENT ON FUNCTION authz.refuse_change() IS
+    'Trigger: refuses UPDATE, DELETE and TRUNCATE on tables of evidence (SQLSTATE 55000).';
+REVOKE ALL ON FUNCTION authz.refuse_change() FROM PUBLIC;
+
 -- UPDATE. The argument is a JSON object, column -> what an UPDATE may do to it; a column that is not in it is fixed.
 --   "free"     anything
 --   "once"     NULL to a value

@@ -11,6 +11,11 @@ REVOKE ALL ON FUNCTION
     FROM PUBLIC;
 -- The planner calls them without asking anybody.
 REVOKE ALL ON FUNCTION authz.plan_support(internal), authz.call_support(internal) FROM PUBLIC;
+-- Who may call them decides what the events say.
+REVOKE ALL ON FUNCTION
+    authz.record_access(text, text, text, uuid, text, text, jsonb, uuid),
+    authz.record_denial(text, text, text, uuid, text, text, jsonb, uuid)
+    FROM PUBLIC;
 -- Whoever may set a session may be anybody.
 REVOKE ALL ON FUNCTION authz_set_session(uuid, uuid, jsonb, boolean) FROM PUBLIC;
 
@@ -48,7 +53,12 @@ BEGIN
             ('reach_int8', 'In a plan: the keys that authz.via is true for.'),
             ('reach_text', 'In a plan: the keys that authz.via is true for.'),
             ('plan_support', 'Planner support function of authz.via and authz.row_exact.'),
-            ('authz_stats', 'What this backend''s cache of compiled policy has done since the backend began.')
+            ('authz_check', 'authz_can, and an access event of the answer. Never NULL.'),
+            ('authz_require', 'Returns if the session''s principal may use the permission on the resource, else fails with SQLSTATE 42501. Leaves an access event, a denial also where the transaction rolls back.'),
+            ('cluster_id', 'The cluster that transactions are counted in.'),
+            ('record_access', 'Writes one access event with what the session says of the request; its audit_id.'),
+            ('record_denial', 'Records one access event that stays although the transaction rolls back: called right before an error is raised.'),
+            ('authz_stats', 'What this backend''s cache of compiled policy has done since the backend began; where events go whose transaction rolls back (audit_outlet: worker or log), and how many.')
         ) AS c (name, about) ON c.name = p.proname
     LOOP
         EXECUTE pg_catalog.format('COMMENT ON FUNCTION %s IS %L', f.signature, f.about);

@@ -84,6 +84,15 @@ impl Asker {
         }
     }
 
+    /// The privileged session that is in force for the principal and covers the resource.
+    pub fn privileged(&self, resource: &Resource) -> Option<Uuid> {
+        self.subject
+            .as_ref()?
+            .privileged(resource, self.at())
+            .next()
+            .map(|s| s.id)
+    }
+
     /// Finds the resource and decides.
     pub fn check(&self, permission: Permission, ask: &Ask<'_>) -> Reason {
         let found = self.find(kind_of(&self.policy, permission), ask);

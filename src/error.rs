@@ -62,6 +62,37 @@ pub fn bad_resource_type(code: PgSqlErrorCode, name: &str, why: String, hint: &s
     )
 }
 
+/// 42501: whether the resource is there or not, in the same words.
+pub fn denied(permission: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("permission \"{permission}\" is denied"),
+        "The session's principal may not use it on this resource, or there is no such resource, or no session."
+            .to_owned(),
+        "The denial is recorded. authz_explain tells those who may call it why.".to_owned(),
+    )
+}
+
+/// 0A000: an event that cannot be written.
+pub fn not_writable(why: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "an access event cannot be written here".to_owned(),
+        why.to_owned(),
+        "Ask in a read-write transaction on the primary, or call authz_can, which leaves no event.".to_owned(),
+    )
+}
+
+/// 22023: an event that is neither of an allowed access nor of a denied one.
+pub fn bad_access_result(given: Option<&str>) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        "the access event cannot be recorded".to_owned(),
+        format!("access_result is {}.", given.unwrap_or("NULL")),
+        "It is 'allowed' or 'denied'.".to_owned(),
+    )
+}
+
 /// 55000: the extension's tables are not there.
 pub fn not_installed(what: &str) -> ! {
     raise(

@@ -13,6 +13,7 @@
 //! | `reach` | narrows a scan to where a session may see rows |
 //! | `cache` | keeps compiled policy, bounded, and right after every commit |
 //! | `store` | turns rows of the authority tables into facts |
+//! | `write` | writes access events, also those of transactions that roll back |
 //! | `pg` | the boundary to PostgreSQL; all `unsafe` code |
 //! | `error`, `settings` | error messages with SQLSTATE, detail and hint; settings |
 //!
@@ -33,6 +34,7 @@ mod session;
 mod settings;
 mod store;
 mod token;
+mod write;
 
 use pgrx::{extension_sql_file, pg_guard};
 
@@ -106,6 +108,11 @@ extension_sql_file!(
         api::can::session_can_text
     ]
 );
+extension_sql_file!(
+    "../sql/80_audit.sql",
+    name = "audit",
+    requires = ["row_security", api::audit::cluster_id]
+);
 extension_sql_file!("../sql/90_privilege.sql", name = "privilege", finalize);
 
 /// Called by PostgreSQL when the library is loaded into a backend.
@@ -113,4 +120,5 @@ extension_sql_file!("../sql/90_privilege.sql", name = "privilege", finalize);
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
     pg::invalidation::register();
+    pg::transaction::watch(write::pending::on_end);
 }

@@ -7,6 +7,7 @@ use authz_engine::name::Kind;
 use authz_engine::node::{Chain, Key, Node, add};
 use authz_engine::resource::{Confidentiality, Parent, Resource};
 use serde_json::{Value, json};
+use std::fmt;
 use std::rc::Rc;
 use uuid::Uuid;
 
@@ -22,6 +23,16 @@ pub enum Given<'a> {
     Int(i64),
     /// The form for text keys. A text may also spell a key of another type.
     Text(&'a str),
+}
+
+impl fmt::Display for Given<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Given::Uuid(id) => id.fmt(f),
+            Given::Int(i) => i.fmt(f),
+            Given::Text(text) => f.write_str(text),
+        }
+    }
 }
 
 impl Given<'_> {

@@ -2,7 +2,7 @@
 
 use crate::condition::Attributes;
 use crate::model::{Model, Privilege};
-use crate::name::{Kind, Permission, Role};
+use crate::name::{Permission, Role};
 use crate::node::Node;
 use crate::resource::{Confidentiality, Parent, Resource};
 use crate::role::{Composition, Gives};
@@ -556,14 +556,6 @@ impl<'q, 'a> Decision<'q, 'a> {
     /// Active privileged sessions that cover the resource.
     #[inline]
     fn sessions(&self) -> impl Iterator<Item = &'a PrivilegedSession> {
-        self.subject.sessions.iter().filter(|s| {
-            s.valid.contains(self.q.at)
-                && (s.tenant.is_none() || s.tenant == self.resource.tenant)
-                && match &s.scope {
-                    None => true,
-                    Some(node) if node.kind == Kind::PLATFORM => true,
-                    Some(node) => self.resource.chain.contains(node),
-                }
-        })
+        self.subject.privileged(self.resource, self.q.at)
     }
 }

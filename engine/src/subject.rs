@@ -2,6 +2,7 @@
 
 use crate::name::{Kind, Permission, Role};
 use crate::node::{Key, Node};
+use crate::resource::Resource;
 use crate::role::Composition;
 use crate::time::{Instant, Interval};
 use hashbrown::HashMap;
@@ -495,6 +496,20 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Privileged sessions that are in force at an instant and cover the resource.
+    #[inline]
+    pub fn privileged(&self, resource: &Resource, at: Instant) -> impl Iterator<Item = &PrivilegedSession> {
+        self.sessions.iter().filter(move |s| {
+            s.valid.contains(at)
+                && (s.tenant.is_none() || s.tenant == resource.tenant)
+                && match &s.scope {
+                    None => true,
+                    Some(node) if node.kind == Kind::PLATFORM => true,
+                    Some(node) => resource.chain.contains(node),
+                }
+        })
+    }
+
     /// Step 1.
     #[inline]
     pub fn is_active(&self, at: Instant) -> bool {

@@ -1,5 +1,6 @@
 //! The SQL surface: thin functions that take arguments apart, call, and convert the answer. One file a family.
 
+mod audit;
 mod can;
 mod explain;
 mod permissions;

@@ -68,6 +68,11 @@ fn relation(name: &'static str) -> pg_sys::Oid {
     oid
 }
 
+/// Is there a table `authz.name`?
+pub fn exists(name: &str) -> bool {
+    look_up(name) != pg_sys::InvalidOid
+}
+
 /// The OID of `authz.name`.
 pub fn oid(name: &'static str) -> pg_sys::Oid {
     refresh();

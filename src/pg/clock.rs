@@ -14,11 +14,15 @@ pub fn now() -> Instant {
     statement_start().max(NOT_BEFORE.load(Relaxed))
 }
 
+/// What the clock says.
+pub fn wall() -> Instant {
+    // SAFETY: asks the operating system for the time.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
 /// Called after a snapshot was taken to load something by: whatever it shows was made by now.
 pub fn advance() {
-    // SAFETY: asks the operating system for the time.
-    let now = unsafe { pg_sys::GetCurrentTimestamp() };
-    NOT_BEFORE.fetch_max(now, Relaxed);
+    NOT_BEFORE.fetch_max(wall(), Relaxed);
 }
 
 /// When the current statement began. Parallel workers have the leader's.

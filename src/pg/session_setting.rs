@@ -115,6 +115,18 @@ pub fn write(value: &str, is_local: bool) {
     }
 }
 
+/// The role that logged in, or that SET SESSION AUTHORIZATION made of it; empty where it is gone.
+pub fn session_role_name() -> String {
+    // SAFETY: reads the backend's identity; the name is a palloc'ed copy, or NULL.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), true);
+        if name.is_null() {
+            return String::new();
+        }
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
 /// The role that logged in, if the session still is that role's.
 pub fn login_role() -> Option<String> {
     // SAFETY: reads the backend's identity; the name is a palloc'ed copy, or NULL where the role is gone.

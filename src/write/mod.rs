@@ -1,0 +1,20 @@
+//! Writing evidence: access events, and what becomes of them when their transaction does not commit.
+//!
+//! An event of a decision is a row of the transaction that asked. What is rolled back leaves its row invisible, so each
+//! event is also kept as a line of JSON until its transaction ends: at commit the lines are forgotten, at rollback
+//! (also of a subtransaction) they are handed over, which never fails and never waits. A denial that is raised as an
+//! error is handed over at once instead of written. Either way there is exactly one event.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `event` | what an event says, and its JSON |
+//! | `audit` | writes the row |
+//! | `pending` | keeps the lines of the open transaction |
+//! | `spill` | a list of lines that does not fill the memory |
+//! | `outlet` | hands lines over: to the queue of the background workers, or to the server's log |
+
+pub mod audit;
+pub mod event;
+pub mod outlet;
+pub mod pending;
+mod spill;

@@ -1,0 +1,28 @@
+//! Where lines go whose transaction does not write them. Nothing here fails or waits.
+
+use crate::pg::{queue, server_log};
+use std::cell::Cell;
+
+thread_local! {
+    /// Lines that this backend has written to the log.
+    static LOGGED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Hands a line to the background workers; where there are none, or their queue is full, to the server's log.
+pub fn hand_over(line: &[u8]) {
+    if !queue::push(line) {
+        log(line);
+    }
+}
+
+/// Writes a line to the server's log.
+pub fn log(line: &[u8]) {
+    LOGGED.set(LOGGED.get() + 1);
+    queue::count_logged();
+    server_log::line(&format!("authz_ext access event: {}", String::from_utf8_lossy(line)));
+}
+
+/// Lines that this backend has written to the log.
+pub fn logged() -> u64 {
+    LOGGED.get()
+}
