@@ -14,6 +14,7 @@ CREATE TABLE authz.principal (
     display_name text,
     status text COLLATE "C" NOT NULL DEFAULT 'active',
     locked_until timestamptz,
+    locked_since timestamptz,
     db_role name,
     status_since timestamptz NOT NULL DEFAULT now(),
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -34,6 +35,7 @@ COMMENT ON COLUMN authz.principal.email IS 'E-mail address for display.';
 COMMENT ON COLUMN authz.principal.display_name IS 'Display name.';
 COMMENT ON COLUMN authz.principal.status IS 'active, suspended, locked, disabled or deleted; only an active principal is allowed anything.';
 COMMENT ON COLUMN authz.principal.locked_until IS 'Until then the principal is allowed nothing; NULL: not locked.';
+COMMENT ON COLUMN authz.principal.locked_since IS 'Since when it is locked until then; kept by the database.';
 COMMENT ON COLUMN authz.principal.db_role IS 'The database role that this principal logs in as, if it has its own; unique.';
 COMMENT ON COLUMN authz.principal.status_since IS
     'Since when it has this status; kept by the database. Give it at INSERT where the identity is older than the row.';

@@ -76,6 +76,7 @@ CREATE TABLE authz.account_security (
     mfa_secret_encrypted bytea,
     failed_login_attempts integer NOT NULL DEFAULT 0,
     locked_until timestamptz,
+    locked_since timestamptz,
     last_login_at timestamptz,
     password_changed_at timestamptz,
     CONSTRAINT account_security_pkey PRIMARY KEY (principal_id),
@@ -94,6 +95,7 @@ COMMENT ON COLUMN authz.account_security.mfa_secret_encrypted IS
 COMMENT ON COLUMN authz.account_security.failed_login_attempts IS 'Failed attempts since the last log-in.';
 COMMENT ON COLUMN authz.account_security.locked_until IS
     'Until then the principal is locked out, and allowed nothing; NULL: not locked.';
+COMMENT ON COLUMN authz.account_security.locked_since IS 'Since when it is locked out until then; kept by the database.';
 COMMENT ON COLUMN authz.account_security.last_login_at IS 'Last log-in.';
 COMMENT ON COLUMN authz.account_security.password_changed_at IS 'Last change of the password.';
 

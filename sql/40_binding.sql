@@ -104,9 +104,11 @@ CREATE TABLE authz.principal_role_assignment (
 CREATE UNIQUE INDEX principal_role_assignment_active_key ON authz.principal_role_assignment
     (principal_id, role_code, scope_type, scope_id, tenant_id) NULLS NOT DISTINCT WHERE revoked_at IS NULL;
 CREATE INDEX principal_role_assignment_principal_idx ON authz.principal_role_assignment (principal_id, active_until);
-CREATE INDEX principal_role_assignment_role_idx ON authz.principal_role_assignment (role_code) WHERE revoked_at IS NULL;
-CREATE INDEX principal_role_assignment_scope_idx ON authz.principal_role_assignment (tenant_id, scope_type, scope_id)
-    WHERE revoked_at IS NULL;
+-- Not of open rows only: who held a role, or had one somewhere, is asked about the past as well.
+CREATE INDEX principal_role_assignment_role_idx
+    ON authz.principal_role_assignment (role_code, tenant_id, active_until);
+CREATE INDEX principal_role_assignment_scope_idx
+    ON authz.principal_role_assignment (scope_type, scope_id, tenant_id, active_until);
 CREATE INDEX principal_role_assignment_expiry_idx ON authz.principal_role_assignment (expires_at)
     WHERE revoked_at IS NULL AND expires_at IS NOT NULL;
 COMMENT ON TABLE authz.principal_role_assignment IS 'A principal holds a role at a scope, and with it what the scope contains.';

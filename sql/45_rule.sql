@@ -65,6 +65,8 @@ CREATE UNIQUE INDEX resource_access_rule_active_key ON authz.resource_access_rul
     NULLS NOT DISTINCT WHERE valid_until IS NULL;
 CREATE INDEX resource_access_rule_grantee_idx
     ON authz.resource_access_rule (grantee_type, grantee_id, tenant_id, active_until);
+CREATE INDEX resource_access_rule_resource_idx
+    ON authz.resource_access_rule (tenant_id, resource_type, resource_id, active_until);
 CREATE INDEX resource_access_rule_expiry_idx ON authz.resource_access_rule (valid_until) WHERE valid_until IS NOT NULL;
 COMMENT ON TABLE authz.resource_access_rule IS
     'An explicit allow or deny. Of those that apply the highest priority wins, and at equal priority a deny.';

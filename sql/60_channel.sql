@@ -38,6 +38,7 @@ BEGIN
             ('project',                   $a$'tenant', 'tenant_id', 'group', 'project_id'$a$),
             ('principal',                 $a$'principal', 'principal_id', 'db_role', 'db_role'$a$),
             ('principal_status_history',  $a$'principal', 'principal_id'$a$),
+            ('principal_lock_history',    $a$'principal', 'principal_id'$a$),
             ('operator_profile',          $a$'principal', 'principal_id'$a$),
             ('account_security',          $a$'principal', 'principal_id'$a$),
             ('tenant_membership',         $a$'principal', 'principal_id'$a$),
@@ -52,7 +53,8 @@ BEGIN
             ('role_permission',           $a$'model', ''$a$),
             ('role_definition',           $a$'shape', ''$a$),
             ('role_inheritance',          $a$'shape', ''$a$),
-            ('resource_type',             $a$'shape', ''$a$)
+            ('resource_type',             $a$'shape', ''$a$),
+            ('resource_history',          $a$'shape', ''$a$)
         ) AS t (name, arguments)
     LOOP
         EXECUTE pg_catalog.format(

@@ -1,13 +1,16 @@
 -- Who may call what. Tables and internals: nobody but the owner, until granted. Checks: everybody, because policies run
 -- with the querying role's privileges and the answer is all that a check gives away. Explanations tell who granted what
--- to whom, so they are granted one by one.
+-- to whom, and lists of principals who there is, so they are granted one by one.
 REVOKE ALL ON FUNCTION
     authz_explain(uuid, text, uuid, uuid, jsonb, timestamptz),
     authz_explain(uuid, text, bigint, uuid, jsonb, timestamptz),
     authz_explain(uuid, text, text, uuid, jsonb, timestamptz),
     authz_explain_text(uuid, text, uuid, uuid, jsonb, timestamptz),
     authz_explain_text(uuid, text, bigint, uuid, jsonb, timestamptz),
-    authz_explain_text(uuid, text, text, uuid, jsonb, timestamptz)
+    authz_explain_text(uuid, text, text, uuid, jsonb, timestamptz),
+    authz_principals(text, uuid, uuid, timestamptz),
+    authz_principals(text, bigint, uuid, timestamptz),
+    authz_principals(text, text, uuid, timestamptz)
     FROM PUBLIC;
 -- The planner calls them without asking anybody.
 REVOKE ALL ON FUNCTION authz.plan_support(internal), authz.call_support(internal) FROM PUBLIC;
@@ -16,6 +19,8 @@ REVOKE ALL ON FUNCTION
     authz.record_access(text, text, text, uuid, text, text, jsonb, uuid),
     authz.record_denial(text, text, text, uuid, text, text, jsonb, uuid)
     FROM PUBLIC;
+-- Who has privileged access is not everybody's business. (Whether one's own session is masked is asked by views.)
+REVOKE ALL ON FUNCTION authz.active_privileged_session(uuid, uuid) FROM PUBLIC;
 -- Whoever may set a session may be anybody.
 REVOKE ALL ON FUNCTION authz_set_session(uuid, uuid, jsonb, boolean) FROM PUBLIC;
 
@@ -30,6 +35,8 @@ BEGIN
         JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'authz_ext'
         JOIN (VALUES
             ('authz_can', 'May the principal (without one: the session''s) use the permission on the resource, now? Never NULL.'),
+            ('authz_can_at', 'Might the principal use the permission on the resource at that instant, by authority as it stood then? Never NULL.'),
+            ('authz_principals', 'Everybody who may use the permission on the resource, now or at an instant, each with the binding that decides (via: its kind).'),
             ('authz_can_many', 'authz_can for each of several resources, in the order given.'),
             ('authz_explain', 'The decision with its reason, every step, what was looked at, the deciding binding and who made it, and what would have to change.'),
             ('authz_explain_text', 'authz_explain as indented text, like EXPLAIN.'),
@@ -40,7 +47,9 @@ BEGIN
             ('authz_principal', 'The session''s principal; NULL without a session.'),
             ('authz_tenant', 'The only tenant that the session sees; NULL: all of the principal''s, or no session.'),
             ('authz_context', 'What was said of the request when the session was set; NULL without a session.'),
-            ('authz_resources', 'Every resource that the principal may use the permission on, ordered; after continues a page.'),
+            ('authz_resources', 'Every resource that the principal may use the permission on, ordered; after continues a page; at asks about another instant.'),
+            ('active_privileged_session', 'The privileged session that the principal acts under in the tenant (NULL: in any), now; NULL: none. Break-glass comes first.'),
+            ('session_is_masked', 'Does the session act under a support session that was not approved to reach sensitive data? Then what it reads is masked.'),
             ('authz_row', 'May the session use the permission on a row with these columns? What policies call. Without a session: no.'),
             ('row_exact', 'authz_row in a plan: the exact decision.'),
             ('sees_all', 'In a plan: a number for session and statement, if the session sees every row; else 0.'),

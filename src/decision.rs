@@ -34,7 +34,7 @@ pub struct Ask<'a> {
 /// A principal with the policy, at the statement's instant: what several questions in a row share.
 pub struct Asker {
     /// Another instant than now.
-    fixed: Option<Instant>,
+    fixed: Option<When>,
     policy: Policy,
     subject: Option<Rc<Subject>>,
 }
@@ -50,6 +50,49 @@ impl Asker {
         }
     }
 
+    /// The same at an instant; `None` is now. What others have committed is received.
+    pub fn at(principal: Option<Uuid>, at: Option<Instant>) -> Asker {
+        invalidation::receive();
+        let now = clock::now();
+        let Some(at) = at.filter(|at| *at != now) else {
+            let (policy, subject) = current(principal);
+            return Asker {
+                fixed: None,
+                policy,
+                subject,
+            };
+        };
+        let when = if at < now { When::At(at) } else { When::Now(at) };
+        let policy = cache::policy_once(when);
+        Asker {
+            fixed: Some(when),
+            subject: principal.and_then(|id| cache::subject_once(id, when, &policy)),
+            policy,
+        }
+    }
+
+    /// Another principal, at the same instant.
+    pub fn of(&self, principal: Uuid) -> Asker {
+        match self.fixed {
+            None => Asker::now(principal),
+            Some(when) => Asker {
+                fixed: self.fixed,
+                subject: cache::subject_once(principal, when, &self.policy),
+                policy: self.policy.clone(),
+            },
+        }
+    }
+
+    /// The instant that facts are loaded for.
+    pub fn when(&self) -> When {
+        self.fixed.unwrap_or_else(|| When::Now(clock::now()))
+    }
+
+    /// The principal, if it is known.
+    pub fn subject(&self) -> Option<&Subject> {
+        self.subject.as_deref()
+    }
+
     /// A permission by its code; one that is not defined is an error.
     pub fn permission(&self, code: &str) -> Permission {
         permission(&self.policy, code)
@@ -61,8 +104,8 @@ impl Asker {
     }
 
     /// The instant that it decides at.
-    fn at(&self) -> Instant {
-        self.fixed.unwrap_or_else(clock::now)
+    fn instant(&self) -> Instant {
+        self.fixed.map_or_else(clock::now, When::horizon)
     }
 
     /// The policy.
@@ -72,7 +115,7 @@ impl Asker {
 
     /// Is the principal known and active? Where it is not, nothing else needs to be looked up.
     fn is_active(&self) -> bool {
-        self.subject.as_ref().is_some_and(|s| s.is_active(self.at()))
+        self.subject.as_ref().is_some_and(|s| s.is_active(self.instant()))
     }
 
     /// Finds the resource that a permission is about.
@@ -88,7 +131,7 @@ impl Asker {
     pub fn privileged(&self, resource: &Resource) -> Option<Uuid> {
         self.subject
             .as_ref()?
-            .privileged(resource, self.at())
+            .privileged(resource, self.instant())
             .next()
             .map(|s| s.id)
     }
@@ -141,10 +184,16 @@ impl Asker {
     }
 
     fn elsewhere(&self, subject: &Subject, resource: &Resource) -> [Option<Rc<BindingIndex>>; 2] {
-        [
-            resource.tenant.and_then(cache::tenant_rules),
-            cache::large_grants(subject, &resource.chain, &self.policy),
-        ]
+        match self.fixed {
+            None => [
+                resource.tenant.and_then(cache::tenant_rules),
+                cache::large_grants(subject, &resource.chain, &self.policy),
+            ],
+            Some(when) => [
+                resource.tenant.and_then(|t| cache::tenant_rules_once(t, when)),
+                cache::large_grants_once(subject, &resource.chain, when),
+            ],
+        }
     }
 
     fn question<'q>(
@@ -166,7 +215,7 @@ impl Asker {
             },
             mfa_used: facts.context.is_some_and(|c| c["mfa"] == Value::Bool(true)),
             attributes: facts,
-            at: self.at(),
+            at: self.instant(),
         }
     }
 }
@@ -176,6 +225,12 @@ const NOT_LOOKED_FOR: &str = "not looked for: the principal may do nothing";
 /// May the principal do it? The answer and the reason are the engine's.
 pub fn check(permission: &str, ask: &Ask<'_>) -> Reason {
     let asker = Asker::now(ask.principal);
+    asker.check(asker.permission(permission), ask)
+}
+
+/// The same at another instant.
+pub fn check_at(permission: &str, ask: &Ask<'_>, at: Instant) -> Reason {
+    let asker = Asker::at(Some(ask.principal), Some(at));
     asker.check(asker.permission(permission), ask)
 }
 
@@ -243,6 +298,25 @@ pub fn check_row(code: &str, row: RowCheck<'_>) -> bool {
     asker.decide_row(permission, &found, &ask, unstored) == Reason::Allowed
 }
 
+/// The privileged session that a principal acts under in a tenant (`None`: in any), now: what audit events name.
+pub fn privileged_session(principal: Uuid, tenant: Option<Uuid>) -> Option<Uuid> {
+    let subject = current(Some(principal)).1?;
+    Some(subject.privileged_sessions(tenant, clock::now()).first()?.id)
+}
+
+/// Does the session act under a support session that was not approved to reach sensitive data? Then what it sees is
+/// masked. Of a session that names no tenant one such support session is enough.
+pub fn is_masked() -> bool {
+    session::current().is_some_and(|session| {
+        current(Some(session.principal)).1.is_some_and(|subject| {
+            subject
+                .privileged_sessions(session.tenant, clock::now())
+                .iter()
+                .any(|s| !s.break_glass && !s.includes_sensitive)
+        })
+    })
+}
+
 /// Where the session's rows can be; `None` without a session.
 pub fn reach(code: &str) -> Option<Rc<Reach>> {
     let session = session::current()?;
@@ -286,8 +360,6 @@ pub struct Explained {
     pub resource: Option<Resource>,
     /// The instant that was asked about.
     pub at: Instant,
-    /// Was it in the past, so that history was read?
-    pub past: bool,
 }
 
 /// Explains the decision now (`at` is `None`) or at another instant. `principal` and `resource` may be unknown.
@@ -299,45 +371,23 @@ pub fn explain_at(
     context: Option<&Value>,
     at: Option<Instant>,
 ) -> Explained {
-    invalidation::receive();
-    let now = clock::now();
-    let fixed = at.filter(|at| *at != now);
-    let (policy, subject) = match fixed {
-        None => current(principal),
-        Some(at) => {
-            let policy = cache::policy_once(at);
-            let subject = principal.and_then(|id| cache::subject_once(id, when(at, now), &policy));
-            (policy, subject)
-        }
-    };
-    let permission = permission(&policy, code);
+    let asker = Asker::at(principal, at);
+    let permission = asker.permission(code);
     let found = match resource {
-        Some(given) => resource::find(&policy, kind_of(&policy, permission), given, tenant),
+        Some(given) => resource::find(&asker.policy, asker.kind(permission), given, tenant),
         None => Err("the resource is NULL".to_owned()),
     };
-    let tenant_of = found.as_ref().ok().and_then(|r| r.tenant);
-    let rules = tenant_of.and_then(|tenant| match fixed {
-        None => cache::tenant_rules(tenant),
-        Some(at) => cache::tenant_rules_once(tenant, when(at, now)),
-    });
-    let large = match (&found, &subject) {
-        (Ok(resource), Some(subject)) => cache::large_grants(subject, &resource.chain, &policy),
-        _ => None,
-    };
-    let asker = Asker { fixed, policy, subject };
-    let ask_context = Facts {
-        policy: &asker.policy,
-        subject: asker.subject.as_deref(),
+    let ask = Ask {
+        principal: principal.unwrap_or_default(),
+        resource: Given::Text(""),
+        tenant,
         context,
-        unstored: None,
     };
-    let explanation = explain(&asker.question(permission, &found, &[rules, large], &ask_context));
     Explained {
-        explanation,
+        explanation: asker.explain(permission, &found, &ask),
         resource: found.ok().map(|r| Resource::clone(&r)),
-        policy: asker.policy.clone(),
-        at: fixed.unwrap_or(now),
-        past: fixed.is_some_and(|at| at < now),
+        at: asker.instant(),
+        policy: asker.policy,
     }
 }
 
@@ -356,10 +406,6 @@ fn current(principal: Option<Uuid>) -> (Policy, Option<Rc<Subject>>) {
     } else {
         look()
     }
-}
-
-const fn when(at: Instant, now: Instant) -> When {
-    if at < now { When::At(at) } else { When::Now(at) }
 }
 
 fn permission(policy: &Policy, code: &str) -> Permission {

@@ -49,7 +49,8 @@ extension_sql_file!("../sql/05_guard.sql", name = "guard", requires = ["schema"]
 extension_sql_file!("../sql/10_scope.sql", name = "scope", requires = ["guard"]);
 extension_sql_file!("../sql/20_principal.sql", name = "principal", requires = ["scope"]);
 extension_sql_file!("../sql/25_profile.sql", name = "profile", requires = ["principal"]);
-extension_sql_file!("../sql/30_role.sql", name = "role", requires = ["profile"]);
+extension_sql_file!("../sql/27_lock.sql", name = "lock", requires = ["profile"]);
+extension_sql_file!("../sql/30_role.sql", name = "role", requires = ["lock"]);
 extension_sql_file!("../sql/35_membership.sql", name = "membership", requires = ["role"]);
 extension_sql_file!("../sql/40_binding.sql", name = "binding", requires = ["membership"]);
 extension_sql_file!("../sql/45_rule.sql", name = "rule", requires = ["binding"]);
@@ -59,9 +60,14 @@ extension_sql_file!(
     requires = ["rule"]
 );
 extension_sql_file!(
+    "../sql/52_resource_history.sql",
+    name = "resource_history",
+    requires = ["resource_type"]
+);
+extension_sql_file!(
     "../sql/55_privileged.sql",
     name = "privileged",
-    requires = ["resource_type"]
+    requires = ["resource_history"]
 );
 extension_sql_file!(
     "../sql/57_signing_key.sql",
@@ -113,6 +119,18 @@ extension_sql_file!(
     name = "audit",
     requires = ["row_security", api::audit::cluster_id]
 );
+extension_sql_file!(
+    "../sql/82_privileged_access.sql",
+    name = "privileged_access",
+    requires = ["audit", api::session::principal, api::session::tenant]
+);
+extension_sql_file!("../sql/84_login.sql", name = "login", requires = ["privileged_access"]);
+extension_sql_file!(
+    "../sql/86_work.sql",
+    name = "work",
+    requires = ["login", api::can::can_text]
+);
+extension_sql_file!("../sql/88_maintenance.sql", name = "maintenance", requires = ["work"]);
 extension_sql_file!("../sql/90_privilege.sql", name = "privilege", finalize);
 
 /// Called by PostgreSQL when the library is loaded into a backend.

@@ -6,14 +6,24 @@ use crate::pg::user_table::{Place, Wanted};
 use crate::reach::{self, Asked, Reach};
 use crate::resource::{self, Given, Located};
 use crate::store::below;
+use crate::store::candidate;
+use authz_engine::explain::Looked;
 use authz_engine::name::Kind;
-use authz_engine::{Key, Reason};
+use authz_engine::{Instant, Key, Reason};
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use uuid::Uuid;
 
-/// Every resource that the principal may use the permission on, ordered by key and tenant, after the key `after`.
-pub fn resources(principal: Uuid, code: &str, tenant: Option<Uuid>, after: Option<&Key>) -> Vec<(Key, Option<Uuid>)> {
-    let asker = Asker::now(principal);
+/// Every resource that the principal may use the permission on, at an instant or (`None`) now, ordered by key and
+/// tenant, after the key `after`.
+pub fn resources(
+    principal: Uuid,
+    code: &str,
+    tenant: Option<Uuid>,
+    after: Option<&Key>,
+    at: Option<Instant>,
+) -> Vec<(Key, Option<Uuid>)> {
+    let asker = Asker::at(Some(principal), at);
     let permission = asker.permission(code);
     let kind = asker.kind(permission);
     let asked = Asked {
@@ -22,7 +32,11 @@ pub fn resources(principal: Uuid, code: &str, tenant: Option<Uuid>, after: Optio
         permission,
         mfa: false,
     };
-    let reach = reach::of(asked, asker.policy());
+    let reach = match (at, asker.subject()) {
+        (None, _) => reach::of(asked, asker.policy()),
+        (Some(_), Some(subject)) => Rc::new(reach::once(&asked, subject, asker.policy(), asker.when())),
+        (Some(_), None) => return Vec::new(),
+    };
     let wanted = |tenant_of: Option<Uuid>, key: &Key| {
         (tenant.is_none() || tenant == tenant_of) && after.is_none_or(|after| key > after)
     };
@@ -77,6 +91,44 @@ pub fn resources(principal: Uuid, code: &str, tenant: Option<Uuid>, after: Optio
         }
     }
     found.into_iter().collect()
+}
+
+/// Everybody who may use the permission on the resource, at an instant or (`None`) now, by id, each with the binding that
+/// decides. Decided is about those to whom some binding, in force then, could give it; not about everybody there is.
+pub fn principals(
+    code: &str,
+    given: Given<'_>,
+    tenant: Option<Uuid>,
+    at: Option<Instant>,
+) -> Vec<(Uuid, Option<Looked>)> {
+    let anybody = Asker::at(None, at);
+    let permission = anybody.permission(code);
+    let policy = anybody.policy();
+    let found = resource::find(policy, anybody.kind(permission), given, tenant);
+    let Ok(resource) = &found else {
+        return Vec::new();
+    };
+    let wanted = candidate::Wanted {
+        model: &policy.loaded.model,
+        composition: &policy.composition,
+        permission,
+        resource,
+    };
+    let ask = |principal| Ask {
+        principal,
+        resource: Given::Text(""),
+        tenant: None,
+        context: None,
+    };
+    cache::candidates(&wanted, anybody.when())
+        .into_iter()
+        .filter_map(|principal| {
+            let asker = anybody.of(principal);
+            let ask = ask(principal);
+            (asker.decide(permission, &found, &ask) == Reason::Allowed)
+                .then(|| (principal, asker.explain(permission, &found, &ask).binding().cloned()))
+        })
+        .collect()
 }
 
 /// Ids of scopes of a kind that the reach names or contains.

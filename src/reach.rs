@@ -5,7 +5,7 @@ use crate::pg::authority::Reading;
 use crate::pg::clock;
 use crate::pg::invalidation::{Channel, Stamp};
 use crate::session::Session;
-use crate::store::below;
+use crate::store::{When, below};
 use authz_engine::name::{Kind, Permission};
 use authz_engine::node::{Key, Node};
 use authz_engine::reach::{holds_everywhere, reach};
@@ -119,6 +119,16 @@ pub fn of(asked: Asked, policy: &Policy) -> Rc<Reach> {
     })
 }
 
+/// The reach at another instant, not remembered.
+pub fn once(asked: &Asked, subject: &Subject, policy: &Policy, when: When) -> Reach {
+    let at = when.horizon();
+    let rules: Rules = subject
+        .tenants(at)
+        .filter_map(|t| Some((t, cache::tenant_rules_once(t, when)?)))
+        .collect();
+    compute(asked, subject, &rules, policy, at, &mut Reading::begin())
+}
+
 /// The rules of tenants that address everybody.
 type Rules = HashMap<Uuid, Rc<BindingIndex>>;
 
@@ -151,7 +161,9 @@ fn compute(
 
     out.tenants.extend(&found.tenants);
     // A child's parents are not among its columns: wherever something is given, its rows can be anywhere in the tenant.
-    let has_parent = registration.is_none_or(|r| r.parent.is_some());
+    // Nor is what a row's columns were before.
+    let has_parent =
+        registration.is_none_or(|r| r.parent.is_some() || policy.past.is_some() && !r.histories.is_empty());
     let mut by_tenant: HashMap<Uuid, Vec<Node>> = HashMap::new();
     for (tenant, node) in found.nodes {
         let tenants = match (tenant, &node.key) {

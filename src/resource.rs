@@ -144,7 +144,12 @@ pub fn of_row(policy: &Policy, kind: Kind, boundary: Boundary) -> Result<Resourc
 }
 
 /// The chain, from the resource outwards: itself, its parents, teams, projects, organizations, the tenant.
-fn build(policy: &Policy, kind: Kind, boundary: Boundary, depth: usize) -> Result<Resource, Nothing> {
+fn build(policy: &Policy, kind: Kind, mut boundary: Boundary, depth: usize) -> Result<Resource, Nothing> {
+    if let Some(past) = &policy.past {
+        cache::histories(kind, policy)
+            .iter()
+            .for_each(|history| history.apply(&mut boundary, past.at));
+    }
     let key = boundary.key.clone();
     let mut chain = Chain::new();
     chain.push(Node::new(kind, key.clone()));

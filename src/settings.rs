@@ -2,6 +2,7 @@
 
 use crate::pg::session_setting;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
+use std::ffi::CStr;
 
 /// The default of `authz.cache_size`, in kB: about two thousand principals with fifty bindings each.
 const CACHE_SIZE_DEFAULT: i32 = 16 * 1024;
@@ -28,6 +29,51 @@ pub fn token_leeway() -> i64 {
 pub fn token_max_age() -> i64 {
     i64::from(TOKEN_MAX_AGE.get())
 }
+
+/// Lengths of time that SQL functions read (`sql/82_privileged_access.sql`, `sql/84_login.sql`): name, what for, more
+/// about it, default in seconds.
+const DURATIONS: [(&CStr, &CStr, &CStr, i32); 5] = [
+    (
+        c"authz.break_glass_max_duration",
+        c"How long a break-glass session may last.",
+        c"Less where the tenant's settings say so.",
+        60 * 60,
+    ),
+    (
+        c"authz.login_lock_duration",
+        c"How long a principal is locked out after authz.login_max_failures failed attempts to log in.",
+        c"Twice as long each time that as many have come together again.",
+        15 * 60,
+    ),
+    (
+        c"authz.login_lock_max_duration",
+        c"The longest time that a principal is locked out by failed attempts to log in.",
+        c"",
+        24 * 60 * 60,
+    ),
+    (
+        c"authz.privileged_max_duration",
+        c"How long a support session may last.",
+        c"Less where the request or the tenant's settings say so.",
+        8 * 60 * 60,
+    ),
+    (
+        c"authz.privileged_start_window",
+        c"How long after its approval a support session may be started.",
+        c"Less where the tenant's settings say so.",
+        24 * 60 * 60,
+    ),
+];
+
+static DURATION_VALUES: [GucSetting<i32>; DURATIONS.len()] = [
+    GucSetting::<i32>::new(DURATIONS[0].3),
+    GucSetting::<i32>::new(DURATIONS[1].3),
+    GucSetting::<i32>::new(DURATIONS[2].3),
+    GucSetting::<i32>::new(DURATIONS[3].3),
+    GucSetting::<i32>::new(DURATIONS[4].3),
+];
+
+static LOGIN_MAX_FAILURES: GucSetting<i32> = GucSetting::<i32>::new(5);
 
 /// Defines the settings; once, when the library is loaded.
 pub fn define() {
@@ -61,6 +107,29 @@ pub fn define() {
         i32::MAX,
         GucContext::Suset,
         GucFlags::UNIT_S,
+    );
+    for ((name, short, long, _), value) in DURATIONS.iter().zip(&DURATION_VALUES) {
+        // Up to a week: what lasts longer is a role.
+        GucRegistry::define_int_guc(
+            name,
+            short,
+            long,
+            value,
+            1,
+            7 * 24 * 60 * 60,
+            GucContext::Suset,
+            GucFlags::UNIT_S,
+        );
+    }
+    GucRegistry::define_int_guc(
+        c"authz.login_max_failures",
+        c"How many failed attempts to log in lock a principal out.",
+        c"0: no number of them does.",
+        &LOGIN_MAX_FAILURES,
+        0,
+        1_000_000,
+        GucContext::Suset,
+        GucFlags::default(),
     );
     session_setting::define();
     // SAFETY: a NUL-terminated prefix; from now on unknown settings of that prefix are refused.

@@ -184,8 +184,11 @@ active AS (
                               WHERE h.principal_id = a.principal AND h.status = 'active'
                                 AND oracle.during(a.t, h.valid_from, h.valid_until))
                 ELSE p.status = 'active' END
-       AND (p.locked_until IS NULL OR p.locked_until <= a.t)
-       AND (s.locked_until IS NULL OR s.locked_until <= a.t)
+       AND CASE WHEN a.past
+                THEN NOT EXISTS (SELECT FROM authz.principal_lock_history h
+                                  WHERE h.principal_id = a.principal AND oracle.during(a.t, h.valid_from, h.valid_until))
+                ELSE (p.locked_until IS NULL OR p.locked_until <= a.t)
+                     AND (s.locked_until IS NULL OR s.locked_until <= a.t) END
 ),
 member AS (
     SELECT DISTINCT a.principal, a.t, m.tenant_id

@@ -575,6 +575,17 @@ impl Subject {
             .any(|(_, t, valid)| t.is_none_or(|t| t == tenant) && valid.contains(at))
     }
 
+    /// The privileged sessions in force in `tenant` (`None`: in any), break-glass first, then those approved to reach
+    /// confidential data.
+    pub fn privileged_sessions(&self, tenant: Option<Uuid>, at: Instant) -> Vec<&PrivilegedSession> {
+        let covers = |s: &&PrivilegedSession| {
+            s.valid.contains(at) && (s.tenant.is_none() || tenant.is_none() || s.tenant == tenant)
+        };
+        let mut found: Vec<_> = self.sessions.iter().filter(covers).collect();
+        found.sort_by_key(|s| (!s.break_glass, !s.includes_sensitive, -i128::from(s.valid.from), s.id));
+        found
+    }
+
     /// Indexes rows of [`Subject::large`] that were looked for at one resource.
     pub fn index_of(&self, rows: Vec<Row>) -> BindingIndex {
         let mut placed = Vec::new();

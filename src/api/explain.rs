@@ -1,11 +1,13 @@
 //! `authz_explain` and `authz_explain_text`: a decision with everything that led to it.
 
 use super::id;
+use crate::cache;
 use crate::decision::{self, Explained};
 use crate::pg::json::JsonArgument;
 use crate::resource::Given;
 use crate::store::evidence;
 use authz_engine::Reason;
+use authz_engine::resource::Parent;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::iter::SetOfIterator;
 use pgrx::{JsonB, Uuid, default, pg_extern};
@@ -64,16 +66,35 @@ fn explanation(a: Arguments<'_>) -> Value {
     })
 }
 
-fn notes(explained: &Explained) -> Vec<&'static str> {
-    if explained.past {
-        vec![
-            "authority is as it stood at that instant",
-            "the resource's own row, and the trees of organizations, teams and projects, are as they are now: no history of them is registered",
-            "permission implication, MFA and clearance are as they are now: they have no history",
-        ]
-    } else {
-        Vec::new()
+fn notes(explained: &Explained) -> Vec<String> {
+    if explained.policy.past.is_none() {
+        return Vec::new();
     }
+    // Of the resource and of each parent that was looked at.
+    let resources = std::iter::successors(explained.resource.as_ref(), |r| match &r.parent {
+        Parent::Resource(parent) => Some(parent),
+        Parent::None | Parent::Missing => None,
+    });
+    let boundary = resources.map(|r| {
+        let kind = explained.policy.loaded.model.names.kinds.name(r.kind.0);
+        let histories = cache::histories(r.kind, &explained.policy);
+        let attributes: Vec<_> = histories.iter().map(|h| h.attribute().name()).collect();
+        if attributes.is_empty() {
+            format!("the {kind}'s own row is as it is now: no history of it is registered")
+        } else {
+            format!(
+                "of the {kind}'s row, {} is as it stood at that instant, by the history that is registered; the rest is as it is now",
+                attributes.join(", ")
+            )
+        }
+    });
+    ["authority is as it stood at that instant".to_owned()]
+        .into_iter()
+        .chain(boundary)
+        .chain([
+            "the trees of organizations, teams and projects, the tenant's status, resource types, permission implication, MFA and clearance are as they are now: they have no history".to_owned(),
+        ])
+        .collect()
 }
 
 /// Indented like EXPLAIN.

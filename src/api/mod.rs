@@ -2,8 +2,11 @@
 
 mod audit;
 mod can;
+mod can_at;
 mod explain;
 mod permissions;
+mod principals;
+mod privileged;
 mod resources;
 mod row;
 mod session;

@@ -3,6 +3,7 @@
 use super::id;
 use crate::listing;
 use authz_engine::Key;
+use pgrx::datum::TimestampWithTimeZone;
 use pgrx::iter::TableIterator;
 use pgrx::{Uuid, default, name, pg_extern};
 
@@ -15,12 +16,19 @@ fn resources(
     tenant: default!(Option<Uuid>, "NULL"),
     after: default!(Option<&str>, "NULL"),
     max_rows: default!(Option<i64>, "NULL"),
+    at: default!(Option<TimestampWithTimeZone>, "NULL"),
 ) -> TableIterator<'static, (name!(tenant, Option<Uuid>), name!(resource, String))> {
     let (Some(principal), Some(permission)) = (principal, permission) else {
         return TableIterator::new(Vec::new());
     };
     let after = after.map(Key::from_text);
-    let mut found = listing::resources(id(principal), permission, tenant.map(id), after.as_ref());
+    let mut found = listing::resources(
+        id(principal),
+        permission,
+        tenant.map(id),
+        after.as_ref(),
+        at.map(i64::from),
+    );
     if let Some(most) = max_rows.and_then(|m| usize::try_from(m).ok()) {
         let page = found.chunk_by(|a, b| a.0 == b.0).scan(0, |taken, same_key| {
             let more = *taken < most;

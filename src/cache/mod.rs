@@ -7,6 +7,7 @@ mod lru;
 
 use crate::pg::authority::Reading;
 use crate::pg::clock;
+use crate::pg::history::History;
 use crate::pg::invalidation::{Channel, Stamp};
 use crate::pg::user_table::UserTable;
 use crate::settings;
@@ -18,6 +19,7 @@ use authz_engine::{Composition, Instant, Interval, Node, Resource, Subject};
 use hashbrown::HashMap;
 use lru::Lru;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use uuid::Uuid;
 
@@ -51,6 +53,8 @@ struct Entry {
 struct Cache {
     model: Option<(Rc<LoadedModel>, Stamp)>,
     composition: Option<Rc<Composition>>,
+    /// The composition at the other instant that was asked about last.
+    composition_once: Option<Rc<Composition>>,
     tables: HashMap<Kind, (Rc<Result<UserTable, String>>, Stamp)>,
     entries: Lru<Name, Entry>,
     reaches: crate::reach::Memory,
@@ -71,6 +75,15 @@ pub struct Policy {
     pub loaded: Rc<LoadedModel>,
     /// Composition at the instant.
     pub composition: Rc<Composition>,
+    /// The past instant that it is of, if it is.
+    pub past: Option<Rc<Past>>,
+}
+
+/// A past instant, and the histories of resources that were looked up for it.
+pub struct Past {
+    /// The instant.
+    pub at: Instant,
+    histories: RefCell<HashMap<Kind, Rc<Vec<History>>>>,
 }
 
 /// What this backend's cache has done so far.
@@ -107,21 +120,56 @@ pub fn policy() -> Policy {
         (stamp.is_current() && composition.valid.contains(at)).then(|| Policy {
             loaded: loaded.clone(),
             composition: composition.clone(),
+            past: None,
         })
     });
     current.unwrap_or_else(|| {
         let loaded = model();
         let composition = Rc::new(Composition::compile(&loaded.model, clock::now()));
         CACHE.with_borrow_mut(|c| c.composition = Some(composition.clone()));
-        Policy { loaded, composition }
+        Policy {
+            loaded,
+            composition,
+            past: None,
+        }
     })
 }
 
-/// The policy at an instant that nobody will ask about again soon.
-pub fn policy_once(at: Instant) -> Policy {
+/// The policy at another instant.
+pub fn policy_once(when: When) -> Policy {
     let loaded = model();
-    let composition = Rc::new(Composition::compile(&loaded.model, at));
-    Policy { loaded, composition }
+    let at = when.horizon();
+    let known = CACHE.with_borrow(|c| c.composition_once.clone().filter(|k| k.valid.contains(at)));
+    let composition = known.unwrap_or_else(|| {
+        let composition = Rc::new(Composition::compile(&loaded.model, at));
+        CACHE.with_borrow_mut(|c| c.composition_once = Some(composition.clone()));
+        composition
+    });
+    let past = match when {
+        When::Now(_) => None,
+        When::At(at) => Some(Rc::new(Past {
+            at,
+            histories: RefCell::default(),
+        })),
+    };
+    Policy {
+        loaded,
+        composition,
+        past,
+    }
+}
+
+/// The histories of a type's resources, resolved once for each question about the past.
+pub fn histories(kind: Kind, policy: &Policy) -> Rc<Vec<History>> {
+    let (Some(past), Some(registration)) = (&policy.past, policy.loaded.registrations.get(&kind)) else {
+        return Rc::default();
+    };
+    if let Some(known) = past.histories.borrow().get(&kind) {
+        return known.clone();
+    }
+    let found: Rc<Vec<History>> = Rc::new(registration.histories.iter().map(History::resolve).collect());
+    past.histories.borrow_mut().insert(kind, found.clone());
+    found
 }
 
 fn model() -> Rc<LoadedModel> {
@@ -142,6 +190,7 @@ fn model() -> Rc<LoadedModel> {
         CACHE.with_borrow_mut(|c| {
             c.loads += 1;
             c.composition = None;
+            c.composition_once = None;
             c.model = Some((loaded.clone(), stamp));
         });
         loaded
@@ -265,6 +314,22 @@ pub fn large_grants(subject: &Subject, chain: &[Node], policy: &Policy) -> Optio
         Some(policy.composition.valid.until),
         load,
     ))
+}
+
+/// The same at another instant, not kept.
+pub fn large_grants_once(subject: &Subject, chain: &[Node], when: When) -> Option<Rc<BindingIndex>> {
+    if subject.large.is_empty() {
+        return None;
+    }
+    let mut reading = Reading::begin();
+    let index = NAMES.with_borrow_mut(|names| store::principal::load_large(subject, chain, when, names, &mut reading));
+    some_index(Value::Index(Rc::new(index)))
+}
+
+/// Who may have something to do with a resource: see [`store::candidate`].
+pub fn candidates(wanted: &store::candidate::Wanted<'_>, when: When) -> BTreeSet<Uuid> {
+    let mut reading = Reading::begin();
+    NAMES.with_borrow_mut(|names| store::candidate::load(wanted, when, names, &mut reading))
 }
 
 fn some_index(value: Value) -> Option<Rc<BindingIndex>> {

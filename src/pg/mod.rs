@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod clock;
+pub mod history;
 pub mod invalidation;
 pub mod json;
 pub mod plan;

@@ -276,6 +276,15 @@ impl Tuple<'_> {
         }
     }
 
+    /// The number of a column, by its name.
+    pub fn column(&self, name: &str) -> Option<i16> {
+        let name = CString::new(name).ok()?;
+        // SAFETY: compares names in a row type that is valid by construction; needs no SPI connection.
+        i16::try_from(unsafe { pg_sys::SPI_fnumber(self.desc, name.as_ptr()) })
+            .ok()
+            .filter(|attno| *attno > 0)
+    }
+
     fn datum(&self, attno: i16) -> Option<pg_sys::Datum> {
         let mut null = false;
         // SAFETY: valid by construction; `attno` is a column of the relation.

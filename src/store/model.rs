@@ -1,6 +1,7 @@
 //! Roles, permissions and resource types: small, and needed whole.
 
 use crate::pg::authority::Reading;
+use crate::pg::history::{Attribute, HistoryNames};
 use crate::pg::invalidation::Channel;
 use crate::pg::user_table::ColumnNames;
 use authz_engine::condition::Condition;
@@ -19,6 +20,8 @@ pub struct Registration {
     pub columns: ColumnNames,
     /// The type of its parents.
     pub parent: Option<Kind>,
+    /// Where it is written how their boundary was before.
+    pub histories: Vec<HistoryNames>,
 }
 
 /// The model with what the engine does not need to know of it.
@@ -182,10 +185,47 @@ fn load_types(reading: &Reading, names: &mut Vocabulary, facts: &mut ModelFacts)
                 parent: row.name(parent),
             },
             parent: row.name(parent_type).map(|p| names.kind(&p)),
+            histories: Vec::new(),
         };
         registrations.insert(kind, registration);
     });
+    load_histories(reading, names, &mut registrations);
     registrations
+}
+
+fn load_histories(reading: &Reading, names: &mut Vocabulary, registrations: &mut HashMap<Kind, Registration>) {
+    let table = reading.open("resource_history");
+    let [kind, attribute, target, key, tenant, value] = table.columns([
+        "resource_type",
+        "attribute",
+        "target",
+        "key_column",
+        "tenant_column",
+        "value_column",
+    ]);
+    let [from, until, kind_column, kind_value] =
+        table.columns(["from_column", "until_column", "kind_column", "kind_value"]);
+    table.scan_all(|row| {
+        let (Some(kind), Some(attribute), Some(target)) = (row.text(kind), row.text(attribute), row.oid(target)) else {
+            return;
+        };
+        let (Some(attribute), Some(registration)) = (
+            Attribute::from_text(&attribute),
+            registrations.get_mut(&names.kind(&kind)),
+        ) else {
+            return;
+        };
+        registration.histories.push(HistoryNames {
+            attribute,
+            target,
+            key: row.name(key).unwrap_or_default(),
+            tenant: row.name(tenant).unwrap_or_default(),
+            value: row.name(value).unwrap_or_default(),
+            from: row.name(from).unwrap_or_default(),
+            until: row.name(until).unwrap_or_default(),
+            only: row.name(kind_column).zip(row.text(kind_value)),
+        });
+    });
 }
 
 /// `L2` as 2; no level as 0.

@@ -51,13 +51,7 @@ pub fn load(
                 }
             }
         }
-        // A past instant is asked about rarely and never cached: whatever there is can be loaded.
-        let limit = if matches!(when, When::Now(_)) {
-            GRANTS_HELD
-        } else {
-            usize::MAX
-        };
-        match read_grants(grantee, &tenants, when, limit, names, reading) {
+        match read_grants(grantee, &tenants, when, GRANTS_HELD, names, reading) {
             Some(rows) => rows.into_iter().for_each(|row| builder.add(row)),
             None => builder.leave_out(grantee),
         }
@@ -136,6 +130,11 @@ fn load_identity(id: Uuid, when: When, reading: &Reading) -> Option<PrincipalFac
 
     let operator = load_operator(id, reading);
     let (account_mfa, account_lock) = load_account(id, reading);
+    let (active, locked_until) = match when {
+        When::Now(_) if is_active => (vec![Interval::ALWAYS], locked_until.max(account_lock)),
+        When::Now(_) => (Vec::new(), None),
+        When::At(at) => (active_in_the_past(id, at, reading), None),
+    };
     let mfa_enrolled = account_mfa || operator.mfa_enabled;
     attributes["mfa_enabled"] = mfa_enrolled.into();
     if let (Value::Object(all), Value::Object(more)) = (&mut attributes, operator.attributes) {
@@ -143,12 +142,8 @@ fn load_identity(id: Uuid, when: When, reading: &Reading) -> Option<PrincipalFac
     }
     Some(PrincipalFacts {
         id,
-        active: match when {
-            When::Now(_) if is_active => vec![Interval::ALWAYS],
-            When::Now(_) => Vec::new(),
-            When::At(_) => active_in_the_past(id, reading),
-        },
-        locked_until: locked_until.max(account_lock),
+        active,
+        locked_until,
         clearance: operator.clearance,
         mfa_enrolled,
         attributes: Arc::new(attributes),
@@ -159,10 +154,21 @@ fn load_identity(id: Uuid, when: When, reading: &Reading) -> Option<PrincipalFac
     })
 }
 
-fn active_in_the_past(id: Uuid, reading: &Reading) -> Vec<Interval> {
+/// When it was active, around that instant; never, if it was locked then.
+fn active_in_the_past(id: Uuid, at: Instant, reading: &Reading) -> Vec<Interval> {
+    let locks = reading.open("principal_lock_history");
+    let [key, from, until] = locks.columns(["principal_id", "active_from", "active_until"]);
+    let mut locked = false;
+    locks.scan("principal_lock_history_pkey", &[ScanKey::uuid(key, &id)], |row| {
+        locked = row.interval(from, until).contains(at);
+        !locked
+    });
+    let mut active = Vec::new();
+    if locked {
+        return active;
+    }
     let table = reading.open("principal_status_history");
     let [key, status, from, until] = table.columns(["principal_id", "status", "active_from", "active_until"]);
-    let mut active = Vec::new();
     table.scan("principal_status_history_pkey", &[ScanKey::uuid(key, &id)], |row| {
         if row.text(status).as_deref() == Some("active") {
             active.push(row.interval(from, until));
@@ -303,8 +309,9 @@ fn load_teams(id: Uuid, when: When, reading: &mut Reading) -> Vec<TeamMembership
     let mut rows = Vec::new();
     let keys = [ScanKey::uuid(key, &id), ScanKey::after(until, when.horizon())];
     table.scan("team_membership_principal_idx", &keys, |row| {
-        if let (Some(tenant), Some(team)) = (row.uuid(tenant), row.uuid(team)) {
-            rows.push((tenant, team, row.interval(from, until)));
+        let valid = row.interval(from, until);
+        if let (Some(tenant), Some(team), true) = (row.uuid(tenant), row.uuid(team), when.concerns(&valid)) {
+            rows.push((tenant, team, valid));
         }
         true
     });
@@ -337,6 +344,10 @@ fn load_assignments(id: Uuid, when: When, names: &mut Vocabulary, reading: &Read
     let mut found = Vec::new();
     let keys = [ScanKey::uuid(key, &id), ScanKey::after(until, when.horizon())];
     table.scan("principal_role_assignment_principal_idx", &keys, |row| {
+        let valid = row.interval(from, until);
+        if !when.concerns(&valid) {
+            return true;
+        }
         if let (Some(id), Some(role), Some(scope_type)) = (row.uuid(assignment), row.text(role), row.text(scope_type)) {
             let place = match (names.kind(&scope_type), row.text(scope_id)) {
                 (Kind::PLATFORM, _) => Place::Platform,
@@ -349,7 +360,7 @@ fn load_assignments(id: Uuid, when: When, names: &mut Vocabulary, reading: &Read
                 tenant: row.uuid(tenant),
                 role: names.role(&role),
                 place,
-                valid: row.interval(from, until),
+                valid,
             });
         }
         true
@@ -373,7 +384,8 @@ fn load_sessions(id: Uuid, when: When, names: &mut Vocabulary, reading: &Reading
     let mut found = Vec::new();
     let keys = [ScanKey::uuid(key, &id), ScanKey::after(until, when.horizon())];
     table.scan("privileged_access_session_principal_idx", &keys, |row| {
-        if let Some(session) = row.uuid(session) {
+        let valid = row.interval(from, until);
+        if let (Some(session), true) = (row.uuid(session), when.concerns(&valid)) {
             let scope = row.text(scope_type).map(|t| (names.kind(&t), row.text(scope_id)));
             found.push(PrivilegedSession {
                 id: session,
@@ -386,7 +398,7 @@ fn load_sessions(id: Uuid, when: When, names: &mut Vocabulary, reading: &Reading
                     Some((Kind::TENANT, None)) => None,
                     Some((kind, scope)) => Some(Node::new(kind, Key::from_text(&scope.unwrap_or_default()))),
                 },
-                valid: row.interval(from, until),
+                valid,
                 includes_sensitive: row.bool(sensitive) == Some(true)
                     && row.uuid(approved_by).is_some_and(|approver| approver != id),
             });
@@ -444,8 +456,10 @@ fn read_grants(
             grantee,
             names,
             |row| {
-                too_many = rows.len() >= limit;
-                rows.push(row);
+                if when.concerns(&row.valid) {
+                    too_many = rows.len() >= limit;
+                    rows.push(row);
+                }
                 !too_many
             },
         );
@@ -490,7 +504,7 @@ pub fn load_large(
                 grantee,
                 names,
                 |row| {
-                    if row.valid.until > when.horizon() {
+                    if when.concerns(&row.valid) {
                         rows.push(row);
                     }
                     true
@@ -576,6 +590,10 @@ pub fn read_rules(
     keys.extend(tenant.as_ref().map(|tenant| ScanKey::uuid(tenant_id, tenant)));
     keys.push(ScanKey::after(until, when.horizon()));
     table.scan("resource_access_rule_grantee_idx", &keys, |row| {
+        let valid = row.interval(from, until);
+        if !when.concerns(&valid) {
+            return true;
+        }
         if let (Some(id), Some(tenant), Some(kind)) = (row.uuid(rule), row.uuid(tenant_id), row.text(resource_type)) {
             let kind = names.kind(&kind);
             each(Row {
@@ -592,7 +610,7 @@ pub fn read_rules(
                     priority: row.int4(priority).unwrap_or(i32::MAX),
                     permission: row.text(permission).map(|p| names.permission(&p)),
                 },
-                valid: row.interval(from, until),
+                valid,
             });
         }
         true

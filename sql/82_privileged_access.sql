@@ -1,0 +1,399 @@
+-- Privileged access, through functions: request, approval by somebody else, start, end; break-glass at once; review
+-- afterwards. Each asks whether the session's principal holds the permission for it at the scope in question, locks the
+-- row before it looks at its state, and leaves an access event. What was refused is recorded as well.
+--
+-- A refusal has the same words whether there is no such session, the permission is missing, or the session is one's
+-- own: who may not see a session does not learn that it exists.
+
+-- How long something may last: the setting, or less where the tenant's settings say so.
+CREATE FUNCTION authz.access_limit(tenant uuid, name text) RETURNS interval
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    own text := (SELECT t.settings #>> ARRAY['privileged_access', name] FROM authz.tenant AS t WHERE t.tenant_id = tenant);
+BEGIN
+    -- Settings are defined once the library is loaded, which any of its functions does.
+    PERFORM @extschema@.authz_principal();
+    -- Not less than a moment, so that a tenant that allows none gets a session that is over when it begins.
+    RETURN greatest(interval '1 microsecond',
+                    least(current_setting(CASE name WHEN 'break_glass_max_duration' THEN 'authz.break_glass_max_duration'
+                                                    WHEN 'start_window' THEN 'authz.privileged_start_window'
+                                                    ELSE 'authz.privileged_max_duration' END)::interval,
+                          own::interval));
+EXCEPTION
+    WHEN invalid_datetime_format OR datetime_field_overflow OR interval_field_overflow THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('privileged_access.%s in the settings of tenant %s is not an interval', name, tenant),
+            HINT = 'Write it as "4 hours", for instance.';
+END
+$$;
+COMMENT ON FUNCTION authz.access_limit(uuid, text) IS
+    'How long a privileged session may last (max_duration, break_glass_max_duration), or an approval may wait for its start (start_window): the setting, or what settings.privileged_access of the tenant says, if that is less.';
+REVOKE ALL ON FUNCTION authz.access_limit(uuid, text) FROM PUBLIC;
+
+CREATE FUNCTION authz.refuse_access(action text, session uuid, tenant uuid, why text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM authz.record_denial(action, 'privileged_access_session', session::text, tenant, 'denied', why);
+    RAISE EXCEPTION USING
+        ERRCODE = 'insufficient_privilege',
+        MESSAGE = format('permission denied: %s', action),
+        DETAIL = 'The session''s principal does not hold the permission at that scope, or there is no such privileged session, or it is the principal''s own.',
+        HINT = 'Privileged sessions are approved, rejected and reviewed by somebody else.';
+END
+$$;
+COMMENT ON FUNCTION authz.refuse_access(text, uuid, uuid, text) IS
+    'Records a denial about a privileged session and raises 42501, in words that are the same for all reasons.';
+REVOKE ALL ON FUNCTION authz.refuse_access(text, uuid, uuid, text) FROM PUBLIC;
+
+-- Does the session's principal hold the permission at the scope of a privileged session, or of one that is to be? A
+-- session that names a tenant acts in that tenant only.
+CREATE FUNCTION authz.holds_access(permission text, tenant uuid, scope_type text, scope_id text) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN @extschema@.authz_principal() IS NOT NULL
+       AND (@extschema@.authz_tenant() IS NULL OR coalesce(@extschema@.authz_tenant() = tenant, false))
+       AND authz.holds(permission, tenant,
+                       coalesce(scope_type, CASE WHEN tenant IS NULL THEN 'platform' ELSE 'tenant' END),
+                       coalesce(scope_id, tenant::text));
+END
+$$;
+COMMENT ON FUNCTION authz.holds_access(text, uuid, text, text) IS
+    'Does the session''s principal hold the permission at the scope of a privileged session (NULL: its tenant, or the platform)?';
+REVOKE ALL ON FUNCTION authz.holds_access(text, uuid, text, text) FROM PUBLIC;
+
+CREATE FUNCTION authz.check_reason(reason text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF reason IS NULL OR reason !~ '[^[:space:]]' THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'a reason must be given',
+            HINT = 'Say what for, in words that whoever reviews it will understand.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION authz.check_reason(text) IS 'Raises 22023 where a reason is missing or blank.';
+REVOKE ALL ON FUNCTION authz.check_reason(text) FROM PUBLIC;
+
+CREATE FUNCTION authz.check_duration(duration interval) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF duration <= interval '0' THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'the duration must be positive',
+            HINT = 'Leave it out for as long as is allowed.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION authz.check_duration(interval) IS 'Raises 22023 where a duration is not positive; NULL is none.';
+REVOKE ALL ON FUNCTION authz.check_duration(interval) FROM PUBLIC;
+
+-- Access to what nobody asked for in particular is told at once, to whoever listens and to the server's log. Anybody who
+-- can connect can listen, so the message names the session and nothing else. The log has one line of JSON, in which no
+-- reason, however written, can pass for another line; it is there also if the transaction rolls back.
+CREATE FUNCTION authz.announce_access(s authz.privileged_access_session) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE LOG 'authz_ext: privileged access %', jsonb_build_object(
+        'session', s.session_id, 'kind', s.session_kind, 'principal', s.principal_id, 'tenant', s.tenant_id,
+        'scope_type', s.scope_type, 'scope_id', s.scope_id, 'reason', s.access_reason, 'ticket', s.ticket_reference,
+        'expires_at', s.expires_at);
+    PERFORM pg_notify(CASE s.session_kind WHEN 'break_glass' THEN 'authz_break_glass' ELSE 'authz_broad_access' END,
+                      s.session_id::text);
+END
+$$;
+COMMENT ON FUNCTION authz.announce_access(authz.privileged_access_session) IS
+    'Tells of a break-glass session, or of one for the whole platform: a line in the server''s log, and NOTIFY authz_break_glass or authz_broad_access with the session''s id.';
+REVOKE ALL ON FUNCTION authz.announce_access(authz.privileged_access_session) FROM PUBLIC;
+
+CREATE FUNCTION authz_request_access(
+    reason text,
+    tenant uuid DEFAULT NULL,
+    scope_type text DEFAULT NULL,
+    scope_id text DEFAULT NULL,
+    includes_sensitive boolean DEFAULT false,
+    ticket text DEFAULT NULL,
+    duration interval DEFAULT NULL
+) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    requested uuid;
+BEGIN
+    IF NOT authz.holds_access('access.request', tenant, scope_type, scope_id) THEN
+        PERFORM authz.refuse_access('access.request', NULL, tenant, 'no_grant');
+    END IF;
+    PERFORM authz.check_reason(reason);
+    PERFORM authz.check_duration(duration);
+    INSERT INTO authz.privileged_access_session
+        (session_kind, principal_id, tenant_id, scope_type, scope_id, access_reason, ticket_reference, includes_sensitive,
+         requested_at, requested_duration)
+    VALUES ('support', @extschema@.authz_principal(), authz_request_access.tenant, authz_request_access.scope_type,
+            authz_request_access.scope_id, reason, ticket, coalesce(authz_request_access.includes_sensitive, false),
+            clock_timestamp(), duration)
+    RETURNING session_id INTO requested;
+    PERFORM authz.record_access('access.request', 'privileged_access_session', requested::text, tenant, 'allowed', reason);
+    RETURN requested;
+END
+$$;
+COMMENT ON FUNCTION authz_request_access(text, uuid, text, text, boolean, text, interval) IS
+    'Asks for support access for the session''s principal; who holds access.request at the scope may ask. Returns the id of the privileged session, which somebody else has to approve.';
+REVOKE ALL ON FUNCTION authz_request_access(text, uuid, text, text, boolean, text, interval) FROM PUBLIC;
+
+-- What approval, rejection and review have in common: the row, locked, if the session's principal is another person, a
+-- human, who holds the permission at the row's scope, and not by grace of a break-glass session, which gives everything.
+CREATE FUNCTION authz.lock_access_of_other(session uuid, permission text) RETURNS authz.privileged_access_session
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    s     authz.privileged_access_session;
+    actor uuid := @extschema@.authz_principal();
+BEGIN
+    SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session FOR UPDATE;
+    IF s.session_id IS NULL OR NOT authz.holds_access(permission, s.tenant_id, s.scope_type, s.scope_id) THEN
+        PERFORM authz.refuse_access(permission, session, s.tenant_id, 'no_grant');
+    ELSIF authz.same_person(s.principal_id, actor) THEN
+        PERFORM authz.refuse_access(permission, session, s.tenant_id, 'own_session');
+    ELSIF NOT EXISTS (SELECT FROM authz.principal AS p WHERE p.principal_id = actor AND p.principal_type = 'human') THEN
+        PERFORM authz.refuse_access(permission, session, s.tenant_id, 'not_human');
+    ELSIF EXISTS (SELECT FROM authz.privileged_access_session AS p
+                  WHERE p.principal_id = actor AND p.session_kind = 'break_glass'
+                    AND p.active_from <= clock_timestamp() AND p.active_until > clock_timestamp()) THEN
+        PERFORM authz.refuse_access(permission, session, s.tenant_id, 'under_break_glass');
+    END IF;
+    RETURN s;
+END
+$$;
+COMMENT ON FUNCTION authz.lock_access_of_other(uuid, text) IS
+    'Locks a privileged session for a decision about it by the session''s principal, who must be another person and hold the permission at its scope (42501).';
+REVOKE ALL ON FUNCTION authz.lock_access_of_other(uuid, text) FROM PUBLIC;
+
+CREATE FUNCTION authz.wrong_access_state(s authz.privileged_access_session, wanted text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'object_not_in_prerequisite_state',
+        MESSAGE = format('privileged session %s cannot be %s', s.session_id, wanted),
+        DETAIL = format('It is %s.', authz.access_state(s)),
+        HINT = 'Ask for a new one, where access is still needed.';
+END
+$$;
+COMMENT ON FUNCTION authz.wrong_access_state(authz.privileged_access_session, text) IS
+    'Raises 55000 with the state that the privileged session is in.';
+REVOKE ALL ON FUNCTION authz.wrong_access_state(authz.privileged_access_session, text) FROM PUBLIC;
+
+CREATE FUNCTION authz.access_state(s authz.privileged_access_session) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+        WHEN s.rejected_at IS NOT NULL THEN 'rejected'
+        WHEN s.ended_at <= clock_timestamp() THEN CASE WHEN s.started_at IS NULL THEN 'withdrawn' ELSE 'ended' END
+        WHEN s.started_at IS NOT NULL AND s.expires_at <= clock_timestamp() THEN 'expired'
+        WHEN s.started_at IS NOT NULL THEN 'running'
+        WHEN s.approved_at IS NOT NULL THEN 'approved'
+        ELSE 'requested'
+    END
+$$;
+COMMENT ON FUNCTION authz.access_state(authz.privileged_access_session) IS
+    'The state of a privileged session: requested, approved, rejected, withdrawn, running, ended or expired.';
+REVOKE ALL ON FUNCTION authz.access_state(authz.privileged_access_session) FROM PUBLIC;
+
+CREATE FUNCTION authz_approve_access(session uuid, reason text DEFAULT NULL) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    s authz.privileged_access_session := authz.lock_access_of_other(session, 'access.approve');
+BEGIN
+    -- A break-glass session runs before it is approved: the approval opens sensitive data to it.
+    IF s.approved_by IS NOT NULL OR authz.access_state(s) <> CASE s.session_kind WHEN 'support' THEN 'requested' ELSE 'running' END THEN
+        PERFORM authz.wrong_access_state(s, 'approved');
+    END IF;
+    UPDATE authz.privileged_access_session
+    SET approved_by = @extschema@.authz_principal(), approved_at = clock_timestamp()
+    WHERE session_id = session;
+    PERFORM authz.record_access('access.approve', 'privileged_access_session', session::text, s.tenant_id, 'allowed', reason);
+    RETURN session;
+END
+$$;
+COMMENT ON FUNCTION authz_approve_access(uuid, text) IS
+    'Approves a privileged session; who holds access.approve at its scope may, and never its own principal, nor one with the same e-mail address, nor a service, nor anybody under break-glass.';
+REVOKE ALL ON FUNCTION authz_approve_access(uuid, text) FROM PUBLIC;
+
+CREATE FUNCTION authz_reject_access(session uuid, reason text) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    s authz.privileged_access_session := authz.lock_access_of_other(session, 'access.approve');
+BEGIN
+    PERFORM authz.check_reason(reason);
+    IF authz.access_state(s) <> 'requested' THEN
+        PERFORM authz.wrong_access_state(s, 'rejected');
+    END IF;
+    UPDATE authz.privileged_access_session
+    SET rejected_by = @extschema@.authz_principal(), rejected_at = clock_timestamp(), ended_at = clock_timestamp(),
+        ended_by = @extschema@.authz_principal(), end_reason = reason
+    WHERE session_id = session;
+    PERFORM authz.record_access('access.reject', 'privileged_access_session', session::text, s.tenant_id, 'allowed', reason);
+    RETURN session;
+END
+$$;
+COMMENT ON FUNCTION authz_reject_access(uuid, text) IS
+    'Rejects a request for privileged access, for good; who may approve it may reject it.';
+REVOKE ALL ON FUNCTION authz_reject_access(uuid, text) FROM PUBLIC;
+
+CREATE FUNCTION authz_start_privileged_session(session uuid, duration interval DEFAULT NULL) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    s     authz.privileged_access_session;
+    start timestamptz;
+BEGIN
+    PERFORM authz.check_duration(duration);
+    SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session FOR UPDATE;
+    -- Who may no longer ask may no longer start what was asked for before.
+    IF s.principal_id IS NULL OR s.principal_id IS DISTINCT FROM @extschema@.authz_principal()
+        OR NOT authz.holds_access('access.request', s.tenant_id, s.scope_type, s.scope_id) THEN
+        PERFORM authz.refuse_access('access.start', session, s.tenant_id, 'no_grant');
+    END IF;
+    start := clock_timestamp();
+    IF authz.access_state(s) <> 'approved' THEN
+        PERFORM authz.wrong_access_state(s, 'started');
+    END IF;
+    IF start >= s.approved_at + authz.access_limit(s.tenant_id, 'start_window') THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('privileged session %s cannot be started any more', session),
+            DETAIL = format('It was approved at %s, and had to be started within %s.', s.approved_at,
+                            authz.access_limit(s.tenant_id, 'start_window')),
+            HINT = 'Ask for a new one.';
+    END IF;
+    UPDATE authz.privileged_access_session
+    SET started_at = start,
+        expires_at = least(expires_at, start + least(duration, s.requested_duration, authz.access_limit(s.tenant_id, 'max_duration')))
+    WHERE session_id = session
+    RETURNING * INTO s;
+    PERFORM authz.record_access('access.start', 'privileged_access_session', session::text, s.tenant_id, 'allowed', s.access_reason);
+    IF s.tenant_id IS NULL THEN
+        PERFORM authz.announce_access(s);
+    END IF;
+    RETURN session;
+END
+$$;
+COMMENT ON FUNCTION authz_start_privileged_session(uuid, interval) IS
+    'Starts an approved session of one''s own, within the window after its approval, for at most the duration asked for and allowed.';
+REVOKE ALL ON FUNCTION authz_start_privileged_session(uuid, interval) FROM PUBLIC;
+
+CREATE FUNCTION authz_end_privileged_session(session uuid, reason text DEFAULT NULL) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    s     authz.privileged_access_session;
+    actor uuid := @extschema@.authz_principal();
+BEGIN
+    SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session FOR UPDATE;
+    IF s.principal_id IS NULL OR actor IS NULL
+        OR (s.principal_id <> actor AND NOT authz.holds_access('access.approve', s.tenant_id, s.scope_type, s.scope_id)) THEN
+        PERFORM authz.refuse_access('access.end', session, s.tenant_id, 'no_grant');
+    END IF;
+    IF authz.access_state(s) NOT IN ('requested', 'approved', 'running') THEN
+        PERFORM authz.wrong_access_state(s, 'ended');
+    END IF;
+    UPDATE authz.privileged_access_session
+    SET ended_at = clock_timestamp(), ended_by = actor, end_reason = reason
+    WHERE session_id = session;
+    PERFORM authz.record_access('access.end', 'privileged_access_session', session::text, s.tenant_id, 'allowed', reason);
+    RETURN session;
+END
+$$;
+COMMENT ON FUNCTION authz_end_privileged_session(uuid, text) IS
+    'Ends a privileged session, or withdraws the request: one''s own, or where access.approve is held at its scope.';
+REVOKE ALL ON FUNCTION authz_end_privileged_session(uuid, text) FROM PUBLIC;
+
+CREATE FUNCTION authz_break_glass(
+    reason text,
+    tenant uuid DEFAULT NULL,
+    scope_type text DEFAULT NULL,
+    scope_id text DEFAULT NULL,
+    ticket text DEFAULT NULL,
+    duration interval DEFAULT NULL,
+    includes_sensitive boolean DEFAULT false
+) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    actor uuid := @extschema@.authz_principal();
+    s     authz.privileged_access_session;
+    start timestamptz;
+BEGIN
+    -- A session gives everything, the permission to begin the next one as well: so there is no next one while one runs.
+    IF NOT authz.holds_access('access.break_glass', tenant, scope_type, scope_id) THEN
+        PERFORM authz.refuse_access('break_glass.start', NULL, tenant, 'no_grant');
+    END IF;
+    PERFORM authz.check_reason(reason);
+    PERFORM authz.check_duration(duration);
+    SELECT * INTO s FROM authz.privileged_access_session AS p
+    WHERE p.principal_id = actor AND p.session_kind = 'break_glass'
+      AND p.active_from <= clock_timestamp() AND p.active_until > clock_timestamp();
+    IF FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = 'a break-glass session is running already',
+            DETAIL = format('It is %s, and expires at %s.', s.session_id, s.expires_at),
+            HINT = 'End it with authz_end_privileged_session before another one begins.';
+    END IF;
+    start := clock_timestamp();
+    INSERT INTO authz.privileged_access_session
+        (session_kind, principal_id, tenant_id, scope_type, scope_id, access_reason, ticket_reference, includes_sensitive,
+         requested_at, requested_duration, started_at, expires_at)
+    VALUES ('break_glass', actor, authz_break_glass.tenant, authz_break_glass.scope_type, authz_break_glass.scope_id, reason,
+            ticket, coalesce(authz_break_glass.includes_sensitive, false), start, duration, start,
+            start + least(duration, authz.access_limit(authz_break_glass.tenant, 'break_glass_max_duration')))
+    RETURNING * INTO s;
+    PERFORM authz.record_access('break_glass.start', 'privileged_access_session', s.session_id::text, s.tenant_id, 'allowed',
+                                reason);
+    PERFORM authz.announce_access(s);
+    RETURN s.session_id;
+END
+$$;
+COMMENT ON FUNCTION authz_break_glass(text, uuid, text, text, text, interval, boolean) IS
+    'Begins a break-glass session of the session''s principal at once, for a short time, and says so aloud: an access event, a line in the server''s log, NOTIFY authz_break_glass. Who holds access.break_glass at the scope may.';
+REVOKE ALL ON FUNCTION authz_break_glass(text, uuid, text, text, text, interval, boolean) FROM PUBLIC;
+
+CREATE FUNCTION authz_review_access(session uuid, note text) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    s authz.privileged_access_session := authz.lock_access_of_other(session, 'access.review');
+BEGIN
+    PERFORM authz.check_reason(note);
+    IF s.started_at IS NULL OR s.reviewed_at IS NOT NULL OR authz.access_state(s) NOT IN ('ended', 'expired') THEN
+        PERFORM authz.wrong_access_state(s, 'reviewed');
+    END IF;
+    UPDATE authz.privileged_access_session
+    SET reviewed_by = @extschema@.authz_principal(), reviewed_at = clock_timestamp(), review_note = note
+    WHERE session_id = session;
+    PERFORM authz.record_access('access.review', 'privileged_access_session', session::text, s.tenant_id, 'allowed', note);
+    RETURN session;
+END
+$$;
+COMMENT ON FUNCTION authz_review_access(uuid, text) IS
+    'Notes the review of a privileged session that is over; who holds access.review at its scope may, never its own principal.';
+REVOKE ALL ON FUNCTION authz_review_access(uuid, text) FROM PUBLIC;
+
+CREATE VIEW authz.privileged_session_awaiting_review AS
+    SELECT s.session_id, s.session_kind, s.principal_id, s.tenant_id, s.scope_type, s.scope_id, s.access_reason,
+           s.ticket_reference, s.includes_sensitive, s.approved_by, s.started_at,
+           least(s.expires_at, s.ended_at) AS until, authz.access_state(s) AS state
+    FROM authz.privileged_access_session AS s
+    WHERE s.started_at IS NOT NULL AND s.reviewed_at IS NULL
+    ORDER BY s.started_at;
+COMMENT ON VIEW authz.privileged_session_awaiting_review IS
+    'Privileged sessions that were used, or are in use, and that nobody has reviewed, the oldest first.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.session_id IS 'The session.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.session_kind IS 'support or break_glass.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.principal_id IS 'Who has or had the access.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.tenant_id IS 'The tenant; NULL: the whole platform.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.scope_type IS 'The scope inside of it; NULL: all of it.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.scope_id IS 'The scope''s key.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.access_reason IS 'What for.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.ticket_reference IS 'The ticket.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.includes_sensitive IS 'Was sensitive data asked for?';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.approved_by IS 'Who approved it; NULL: nobody.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.started_at IS 'Its start.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.until IS 'Its end, or expiry.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.state IS 'running, ended or expired.';
