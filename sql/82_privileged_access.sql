@@ -6,16 +6,16 @@
 -- own: who may not see a session does not learn that it exists.
 
 -- How long something may last: the setting, or less where the tenant's settings say so.
-CREATE FUNCTION authz.access_limit(tenant uuid, name text) RETURNS interval
+CREATE FUNCTION authz.access_limit(tenant uuid, limited text) RETURNS interval
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    own text := (SELECT t.settings #>> ARRAY['privileged_access', name] FROM authz.tenant AS t WHERE t.tenant_id = tenant);
+    own text := (SELECT t.settings #>> ARRAY['privileged_access', limited] FROM authz.tenant AS t WHERE t.tenant_id = tenant);
 BEGIN
     -- Settings are defined once the library is loaded, which any of its functions does.
     PERFORM @extschema@.authz_principal();
     -- Not less than a moment, so that a tenant that allows none gets a session that is over when it begins.
     RETURN greatest(interval '1 microsecond',
-                    least(current_setting(CASE name WHEN 'break_glass_max_duration' THEN 'authz.break_glass_max_duration'
+                    least(current_setting(CASE limited WHEN 'break_glass_max_duration' THEN 'authz.break_glass_max_duration'
                                                     WHEN 'start_window' THEN 'authz.privileged_start_window'
                                                     ELSE 'authz.privileged_max_duration' END)::interval,
                           own::interval));
@@ -23,7 +23,7 @@ EXCEPTION
     WHEN invalid_datetime_format OR datetime_field_overflow OR interval_field_overflow THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('privileged_access.%s in the settings of tenant %s is not an interval', name, tenant),
+            MESSAGE = format('privileged_access.%s in the settings of tenant %s is not an interval', limited, tenant),
             HINT = 'Write it as "4 hours", for instance.';
 END
 $$;
@@ -204,7 +204,7 @@ DECLARE
     s authz.privileged_access_session := authz.lock_access_of_other(session, 'access.approve');
 BEGIN
     -- A break-glass session runs before it is approved: the approval opens sensitive data to it.
-    IF s.approved_by IS NOT NULL OR authz.access_state(s) <> CASE s.session_kind WHEN 'support' THEN 'requested' ELSE 'running' END THEN
+    IF s.approved_by IS NOT NULL OR authz.access_state(s) <> (CASE s.session_kind WHEN 'support' THEN 'requested' ELSE 'running' END) THEN
         PERFORM authz.wrong_access_state(s, 'approved');
     END IF;
     UPDATE authz.privileged_access_session

@@ -51,7 +51,7 @@ impl Asker {
     }
 
     /// The same at an instant; `None` is now. What others have committed is received.
-    pub fn at(principal: Option<Uuid>, at: Option<Instant>) -> Asker {
+    pub fn as_of(principal: Option<Uuid>, at: Option<Instant>) -> Asker {
         invalidation::receive();
         let now = clock::now();
         let Some(at) = at.filter(|at| *at != now) else {
@@ -104,7 +104,7 @@ impl Asker {
     }
 
     /// The instant that it decides at.
-    fn instant(&self) -> Instant {
+    fn at(&self) -> Instant {
         self.fixed.map_or_else(clock::now, When::horizon)
     }
 
@@ -115,7 +115,7 @@ impl Asker {
 
     /// Is the principal known and active? Where it is not, nothing else needs to be looked up.
     fn is_active(&self) -> bool {
-        self.subject.as_ref().is_some_and(|s| s.is_active(self.instant()))
+        self.subject.as_ref().is_some_and(|s| s.is_active(self.at()))
     }
 
     /// Finds the resource that a permission is about.
@@ -131,7 +131,7 @@ impl Asker {
     pub fn privileged(&self, resource: &Resource) -> Option<Uuid> {
         self.subject
             .as_ref()?
-            .privileged(resource, self.instant())
+            .privileged(resource, self.at())
             .next()
             .map(|s| s.id)
     }
@@ -215,7 +215,7 @@ impl Asker {
             },
             mfa_used: facts.context.is_some_and(|c| c["mfa"] == Value::Bool(true)),
             attributes: facts,
-            at: self.instant(),
+            at: self.at(),
         }
     }
 }
@@ -230,7 +230,7 @@ pub fn check(permission: &str, ask: &Ask<'_>) -> Reason {
 
 /// The same at another instant.
 pub fn check_at(permission: &str, ask: &Ask<'_>, at: Instant) -> Reason {
-    let asker = Asker::at(Some(ask.principal), Some(at));
+    let asker = Asker::as_of(Some(ask.principal), Some(at));
     asker.check(asker.permission(permission), ask)
 }
 
@@ -371,7 +371,7 @@ pub fn explain_at(
     context: Option<&Value>,
     at: Option<Instant>,
 ) -> Explained {
-    let asker = Asker::at(principal, at);
+    let asker = Asker::as_of(principal, at);
     let permission = asker.permission(code);
     let found = match resource {
         Some(given) => resource::find(&asker.policy, asker.kind(permission), given, tenant),
@@ -386,7 +386,7 @@ pub fn explain_at(
     Explained {
         explanation: asker.explain(permission, &found, &ask),
         resource: found.ok().map(|r| Resource::clone(&r)),
-        at: asker.instant(),
+        at: asker.at(),
         policy: asker.policy,
     }
 }

@@ -23,7 +23,7 @@ pub fn resources(
     after: Option<&Key>,
     at: Option<Instant>,
 ) -> Vec<(Key, Option<Uuid>)> {
-    let asker = Asker::at(Some(principal), at);
+    let asker = Asker::as_of(Some(principal), at);
     let permission = asker.permission(code);
     let kind = asker.kind(permission);
     let asked = Asked {
@@ -101,7 +101,7 @@ pub fn principals(
     tenant: Option<Uuid>,
     at: Option<Instant>,
 ) -> Vec<(Uuid, Option<Looked>)> {
-    let anybody = Asker::at(None, at);
+    let anybody = Asker::as_of(None, at);
     let permission = anybody.permission(code);
     let policy = anybody.policy();
     let found = resource::find(policy, anybody.kind(permission), given, tenant);
