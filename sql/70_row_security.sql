@@ -4,34 +4,49 @@ ALTER FUNCTION authz_row(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean
 ALTER FUNCTION authz_row(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.call_support COST 100;
 ALTER FUNCTION authz_row(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.call_support COST 100;
 ALTER FUNCTION authz_can(text, uuid) SUPPORT authz.call_support COST 200;
+ALTER FUNCTION authz_can(uuid, text, uuid, uuid, jsonb) SUPPORT authz.call_support COST 200;
 ALTER FUNCTION authz_can(text, bigint) SUPPORT authz.call_support COST 200;
+ALTER FUNCTION authz_can(uuid, text, bigint, uuid, jsonb) SUPPORT authz.call_support COST 200;
 ALTER FUNCTION authz_can(text, text) SUPPORT authz.call_support COST 200;
-ALTER FUNCTION authz.row_exact(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean, text, boolean) SUPPORT authz.plan_support COST 50;
-ALTER FUNCTION authz.row_exact(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text, boolean) SUPPORT authz.plan_support COST 50;
-ALTER FUNCTION authz.row_exact(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text, boolean) SUPPORT authz.plan_support COST 50;
+ALTER FUNCTION authz_can(uuid, text, text, uuid, jsonb) SUPPORT authz.call_support COST 200;
+ALTER FUNCTION authz.row_exact(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean, text, boolean, boolean) SUPPORT authz.plan_support COST 50;
+-- Called for few rows of those that it stands beside.
+ALTER FUNCTION authz.row_condition(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean, text, record, boolean) SUPPORT authz.plan_support COST 1;
+ALTER FUNCTION authz.row_exact(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text, boolean, boolean) SUPPORT authz.plan_support COST 50;
+ALTER FUNCTION authz.row_condition(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text, record, boolean) SUPPORT authz.plan_support COST 1;
+ALTER FUNCTION authz.row_exact(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text, boolean, boolean) SUPPORT authz.plan_support COST 50;
+ALTER FUNCTION authz.row_condition(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text, record, boolean) SUPPORT authz.plan_support COST 1;
 ALTER FUNCTION authz.via(text, text, uuid) SUPPORT authz.plan_support COST 5;
 ALTER FUNCTION authz.via(text, text, smallint) SUPPORT authz.plan_support COST 5;
 ALTER FUNCTION authz.via(text, text, integer) SUPPORT authz.plan_support COST 5;
 ALTER FUNCTION authz.via(text, text, bigint) SUPPORT authz.plan_support COST 5;
 ALTER FUNCTION authz.via(text, text, text) SUPPORT authz.plan_support COST 5;
 
--- What is missing for the planner to find a protected table's rows by index, as statements that make it. An index
--- serves a column that it begins with; a second place behind the tenant will do for the key.
-CREATE FUNCTION authz.missing_indexes(target regclass, VARIADIC columns name[]) RETURNS SETOF text
+-- What is missing for the planner to find a protected table's rows by index, as statements that make it. Only B-trees are
+-- searched for several values at once; one serves a column that it begins with. Scopes and owners kept as text are compared
+-- as uuids, however they are spelled: an index has to be of that expression.
+CREATE FUNCTION authz.missing_indexes(target regclass, keys integer, VARIADIC columns name[]) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- An index of a partitioned table cannot be made CONCURRENTLY.
-    SELECT format('CREATE INDEX %sON %s (%I)', CASE t.relkind WHEN 'p' THEN '' ELSE 'CONCURRENTLY ' END, target, c.name)
-    FROM unnest(columns) WITH ORDINALITY AS c (name, position)
+    SELECT format('CREATE INDEX %sON %s (%s)', CASE t.relkind WHEN 'p' THEN '' ELSE 'CONCURRENTLY ' END, target,
+                  CASE WHEN c.as_uuid THEN format('((%I)::uuid)', c.name) ELSE quote_ident(c.name) END)
+    FROM (SELECT u.name, u.position, a.attnum, u.position > keys AND a.atttypid <> 'uuid'::regtype AS as_uuid
+          FROM unnest(columns) WITH ORDINALITY AS u (name, position)
+          JOIN pg_attribute AS a ON a.attrelid = target AND a.attname = u.name AND NOT a.attisdropped) AS c
     JOIN pg_class AS t ON t.oid = target
-    JOIN pg_attribute AS a ON a.attrelid = target AND a.attname = c.name AND NOT a.attisdropped
     WHERE NOT EXISTS (
         SELECT FROM pg_index AS i
-        WHERE i.indrelid = target AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum)
+        JOIN pg_class AS r ON r.oid = i.indexrelid
+        JOIN pg_am AS m ON m.oid = r.relam AND m.amname = 'btree'
+        WHERE i.indrelid = target AND i.indisvalid AND i.indisready AND i.indpred IS NULL
+          AND CASE WHEN c.as_uuid
+                   THEN i.indkey[0] = 0 AND pg_get_indexdef(i.indexrelid, 1, false) = format('((%I)::uuid)', c.name)
+                   ELSE i.indkey[0] = c.attnum END)
     ORDER BY c.position
 $$;
-COMMENT ON FUNCTION authz.missing_indexes(regclass, name[]) IS
-    'Statements that create the indexes which row security would search and which the table does not have.';
-REVOKE ALL ON FUNCTION authz.missing_indexes(regclass, name[]) FROM PUBLIC;
+COMMENT ON FUNCTION authz.missing_indexes(regclass, integer, name[]) IS
+    'Statements that create the indexes which row security would search and which the table does not have. Columns beyond the first (keys) are of ids of scopes and owners.';
+REVOKE ALL ON FUNCTION authz.missing_indexes(regclass, integer, name[]) FROM PUBLIC;
 
 -- Partitions, and tables that inherit, of all levels.
 CREATE FUNCTION authz.children(target regclass) RETURNS SETOF regclass
@@ -45,7 +60,8 @@ $$;
 COMMENT ON FUNCTION authz.children(regclass) IS 'The partitions of a table, and the tables that inherit from it, of all levels.';
 REVOKE ALL ON FUNCTION authz.children(regclass) FROM PUBLIC;
 
--- Policies carry this comment, so that one of the same name made by hand is told from ours.
+-- Policies carry this comment, so that one of the same name made by hand is told from ours. (authz.close_children repeats it:
+-- whoever runs DDL may not call this.)
 CREATE FUNCTION authz.policy_mark() RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT 'Made by authz_protect.' $$;
 COMMENT ON FUNCTION authz.policy_mark() IS 'The comment that policies made by authz_protect carry.';
@@ -240,8 +256,9 @@ BEGIN
     END LOOP;
 
     FOR statement IN
-        SELECT authz.missing_indexes(target, VARIADIC array_remove(
-            ARRAY[key, tenant, organization, team, project, owner, parent]::name[], NULL))
+        SELECT authz.missing_indexes(target, 2 + num_nonnulls(parent), VARIADIC array_remove(
+            CASE WHEN parent IS NULL THEN ARRAY[key, tenant, organization, team, project, owner]
+                 ELSE ARRAY[key, tenant, parent] END::name[], NULL))
     LOOP
         IF create_indexes THEN
             -- CONCURRENTLY, which lets writers go on, is not possible inside a function.
@@ -292,6 +309,47 @@ COMMENT ON FUNCTION authz_unprotect(regclass) IS
     'Removes the policies of authz_protect and the registration; row security is switched off if no other policy is left.';
 REVOKE ALL ON FUNCTION authz_unprotect(regclass) FROM PUBLIC;
 
+-- Partitions and children that come later are closed as those that authz_protect found. Runs as whoever runs the DDL, reads
+-- nothing but the catalogs, which everybody may, and acts on tables of theirs.
+CREATE FUNCTION authz.close_children() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    child regclass;
+BEGIN
+    FOR child IN
+        WITH RECURSIVE changed (rel) AS (
+            SELECT DISTINCT d.objid FROM pg_event_trigger_ddl_commands() AS d WHERE d.classid = 'pg_class'::regclass),
+        above (rel, via) AS (
+            SELECT c.rel, c.rel FROM changed AS c
+            UNION
+            SELECT i.inhparent, a.via FROM above AS a JOIN pg_inherits AS i ON i.inhrelid = a.rel),
+        marked (rel) AS (
+            SELECT p.polrelid FROM above AS a JOIN pg_policy AS p ON p.polrelid = a.rel
+            WHERE obj_description(p.oid, 'pg_policy') = 'Made by authz_protect.'),
+        below (rel) AS (
+            SELECT i.inhrelid FROM marked AS m JOIN pg_inherits AS i ON i.inhparent = m.rel
+            UNION
+            SELECT i.inhrelid FROM below AS b JOIN pg_inherits AS i ON i.inhparent = b.rel)
+        SELECT c.oid FROM below AS b JOIN pg_class AS c ON c.oid = b.rel
+        WHERE c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+          AND pg_has_role(current_user, c.relowner, 'USAGE')
+          AND NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = c.oid)
+    LOOP
+        -- In one command: the trigger fires for it, too, and must find nothing left to do.
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', child);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION authz.close_children() IS
+    'Enables and forces row security on partitions and inheriting tables of protected tables, as they come.';
+REVOKE ALL ON FUNCTION authz.close_children() FROM PUBLIC;
+
+CREATE EVENT TRIGGER authz_close_children ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
+    EXECUTE FUNCTION authz.close_children();
+ALTER EVENT TRIGGER authz_close_children ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER authz_close_children IS
+    'Closes partitions and inheriting tables of protected tables for queries that name them, as they come.';
+
 CREATE VIEW authz.protected_table AS
     SELECT t.resource_type, t.target,
            pg_catalog.pg_get_userbyid(c.relowner) AS owner,
@@ -306,14 +364,15 @@ CREATE VIEW authz.protected_table AS
            ARRAY(SELECT i.child FROM authz.children(t.target) AS i (child)
                  JOIN pg_catalog.pg_class AS k ON k.oid OPERATOR(pg_catalog.=) i.child
                  WHERE NOT (k.relrowsecurity AND k.relforcerowsecurity)) AS open_children,
-           ARRAY(SELECT authz.missing_indexes(t.target, VARIADIC pg_catalog.array_remove(
-                 ARRAY[t.key_column, t.tenant_column, t.organization_column, t.team_column, t.project_column,
-                       t.owner_column, t.parent_column], NULL))) AS missing_indexes
+           ARRAY(SELECT authz.missing_indexes(t.target, 2 OPERATOR(pg_catalog.+) pg_catalog.num_nonnulls(t.parent_column),
+                 VARIADIC pg_catalog.array_remove(CASE WHEN t.parent_column IS NULL
+                     THEN ARRAY[t.key_column, t.tenant_column, t.organization_column, t.team_column, t.project_column, t.owner_column]
+                     ELSE ARRAY[t.key_column, t.tenant_column, t.parent_column] END, NULL))) AS missing_indexes
     FROM authz.resource_type AS t
     LEFT JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.target
     LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace;
 COMMENT ON VIEW authz.protected_table IS
-    'Each registered table with its columns, whether row security holds for its owner too, its policies, its partitions that can be read directly (attached since: call authz_protect again), and the indexes that it lacks.';
+    'Each registered table with its columns, whether row security holds for its owner too, its policies, its partitions that can be read directly (call authz_protect again), and the indexes that it lacks.';
 COMMENT ON COLUMN authz.protected_table.resource_type IS 'The resource type.';
 COMMENT ON COLUMN authz.protected_table.target IS 'Its table.';
 COMMENT ON COLUMN authz.protected_table.owner IS 'The table''s owner.';
@@ -330,5 +389,5 @@ COMMENT ON COLUMN authz.protected_table.parent_column IS 'The parent''s key, for
 COMMENT ON COLUMN authz.protected_table.row_security IS 'Is row security enabled?';
 COMMENT ON COLUMN authz.protected_table.forced IS 'Does it hold for the table''s owner, too?';
 COMMENT ON COLUMN authz.protected_table.policies IS 'Every policy of the table, with its expression.';
-COMMENT ON COLUMN authz.protected_table.open_children IS 'Partitions and inheriting tables that can be read directly, past the policies.';
+COMMENT ON COLUMN authz.protected_table.open_children IS 'Partitions and inheriting tables that can be read directly, past the policies: opened by hand, or of another owner.';
 COMMENT ON COLUMN authz.protected_table.missing_indexes IS 'Statements that create the indexes which row security would search.';

@@ -2,20 +2,25 @@
 
 use crate::cache::{self, Policy};
 use crate::error;
+use crate::parents;
 use crate::pg::plan::Registered;
 use crate::pg::relation::Relation;
 use crate::pg::user_table::Boundary;
+use crate::pg::view::View;
 use crate::pg::{clock, invalidation};
 use crate::reach::{self, Asked, Reach};
 use crate::resource::{self, Given, Located};
-use crate::session;
+use crate::session::{self, Session};
 use crate::store::When;
 use authz_engine::condition::Attributes;
 use authz_engine::decide::Silent;
 use authz_engine::name::{Kind, Permission};
 use authz_engine::subject::BindingIndex;
-use authz_engine::{Explanation, Found, Instant, Key, Node, Question, Reason, Resource, Subject, decide, explain};
+use authz_engine::{Explanation, Found, Instant, Key, Question, Reason, Resource, Subject, decide, explain};
+use hashbrown::HashSet;
 use serde_json::Value;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use uuid::Uuid;
 
@@ -144,16 +149,16 @@ impl Asker {
 
     /// Decides one permission on a resource that was found (or not).
     pub fn decide(&self, permission: Permission, found: &Result<Located, String>, ask: &Ask<'_>) -> Reason {
-        self.decide_row(permission, found, ask, None)
+        self.decide_row(permission, found, ask, &Columns::Stored)
     }
 
-    /// The same where the row of `unstored` must not be looked up.
+    /// The same where the columns of the resource's own row come from elsewhere.
     fn decide_row(
         &self,
         permission: Permission,
         found: &Result<Located, String>,
         ask: &Ask<'_>,
-        unstored: Option<Node>,
+        columns: &Columns<'_>,
     ) -> Reason {
         let elsewhere = match (found, &self.subject) {
             (Ok(resource), Some(subject)) => self.elsewhere(subject, resource),
@@ -163,7 +168,8 @@ impl Asker {
             policy: &self.policy,
             subject: self.subject.as_deref(),
             context: ask.context,
-            unstored,
+            columns,
+            row: found.as_ref().ok().map(|r| &**r),
         };
         decide(&self.question(permission, found, &elsewhere, &facts), &mut Silent)
     }
@@ -178,7 +184,8 @@ impl Asker {
             policy: &self.policy,
             subject: self.subject.as_deref(),
             context: ask.context,
-            unstored: None,
+            columns: &Columns::Stored,
+            row: None,
         };
         explain(&self.question(permission, found, &elsewhere, &facts))
     }
@@ -213,7 +220,7 @@ impl Asker {
                 Ok(resource) => Found::Resource(resource),
                 Err(why) => Found::Nothing(why),
             },
-            mfa_used: facts.context.is_some_and(|c| c["mfa"] == Value::Bool(true)),
+            mfa_used: uses_mfa(facts.context),
             attributes: facts,
             at: self.at(),
         }
@@ -254,18 +261,53 @@ pub struct RowCheck<'a> {
     pub deleted: bool,
     /// Its parent's key.
     pub parent: Option<&'a str>,
-    /// Does the statement's snapshot show the row as it is passed? Not a row that is about to be written, nor one that
-    /// is decided again after a lock was waited for: of those, conditions see the boundary and nothing else.
-    pub stored: bool,
 }
 
-/// May the session use the permission on a row? Without a session: no.
-pub fn check_row(code: &str, row: RowCheck<'_>) -> bool {
+/// Where conditions find the columns of the row that is decided about.
+pub enum Columns<'a> {
+    /// The statement's snapshot shows the row as it is decided about: there, by its key.
+    Stored,
+    /// Here: a row that is about to be written, or that is decided again after a lock was waited for.
+    Given(&'a Value),
+    /// Nowhere yet. Whether one was asked for them is noted: then the answer is none.
+    Missing(Cell<bool>),
+}
+
+/// As whom a row is decided about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum As {
+    /// The session: with its tenant, and with its context.
+    Session,
+    /// The session's principal: in all its tenants, and without a context, as `authz_can(authz_principal(), …)` decides.
+    Principal,
+}
+
+impl As {
+    /// The tenant that a session names.
+    const fn tenant(self, session: &Session) -> Option<Uuid> {
+        match self {
+            As::Session => session.tenant,
+            As::Principal => None,
+        }
+    }
+
+    /// What is said of the request.
+    const fn context(self, session: &Session) -> Option<&Value> {
+        match self {
+            As::Session => Some(&session.context),
+            As::Principal => None,
+        }
+    }
+}
+
+/// May the session use the permission on a row? Without a session: no. `None`: that depends on columns that are missing.
+pub fn check_row(code: &str, row: RowCheck<'_>, who: As, columns: &Columns<'_>) -> Option<bool> {
     let Some(session) = session::current() else {
-        return false;
+        return Some(false);
     };
-    if session.tenant.is_some() && session.tenant != row.tenant {
-        return false;
+    let tenant = who.tenant(&session);
+    if tenant.is_some() && tenant != row.tenant {
+        return Some(false);
     }
     let asker = Asker::now(session.principal);
     let permission = asker.permission(code);
@@ -276,7 +318,6 @@ pub fn check_row(code: &str, row: RowCheck<'_>) -> bool {
         .registrations
         .get(&kind)
         .is_some_and(|r| r.columns.confidentiality.is_some());
-    let unstored = (!row.stored).then(|| Node::new(kind, row.key.clone()));
     let boundary = Boundary {
         key: row.key,
         tenant: row.tenant,
@@ -292,10 +333,14 @@ pub fn check_row(code: &str, row: RowCheck<'_>) -> bool {
         principal: session.principal,
         resource: Given::Text(""),
         tenant: None,
-        context: Some(&session.context),
+        context: who.context(&session),
     };
     let found = resource::of_row(&asker.policy, kind, boundary).map(Located::Row);
-    asker.decide_row(permission, &found, &ask, unstored) == Reason::Allowed
+    let allowed = asker.decide_row(permission, &found, &ask, columns) == Reason::Allowed;
+    match columns {
+        Columns::Missing(asked) if asked.get() => None,
+        _ => Some(allowed),
+    }
 }
 
 /// The privileged session that a principal acts under in a tenant (`None`: in any), now: what audit events name.
@@ -317,19 +362,153 @@ pub fn is_masked() -> bool {
     })
 }
 
-/// Where the session's rows can be; `None` without a session.
-pub fn reach(code: &str) -> Option<Rc<Reach>> {
+/// Where rows of a type can be, by column.
+#[derive(Default)]
+pub struct Places {
+    reach: Rc<Reach>,
+    /// Of a type with a parent: the parents' keys, if they are few. Then nothing else is looked for but rows that have no
+    /// parent.
+    parents: Option<Rc<HashSet<Key>>>,
+}
+
+impl Places {
+    fn of(asked: Asked, policy: &Policy) -> Places {
+        let reach = reach::of(asked.clone(), policy);
+        let parents = reach.parent.and_then(|(kind, view)| {
+            let asked = Asked {
+                permission: view,
+                ..asked
+            };
+            let above = reach::of(asked.clone(), policy);
+            parents::keys(kind, asked, above, policy)
+        });
+        Places { reach, parents }
+    }
+
+    /// Ids of tenants, scopes or owners. `orphan tenant`: tenants of rows that have no parent.
+    pub fn ids(&self, place: &str) -> Option<&HashSet<Uuid>> {
+        let by_parents = self.parents.is_some();
+        Some(match place {
+            "tenant" if !by_parents => &self.reach.tenants,
+            "orphan tenant" if by_parents => &self.reach.tenants,
+            "organization" => &self.reach.organizations,
+            "team" => &self.reach.teams,
+            "project" => &self.reach.projects,
+            "owner" => &self.reach.owners,
+            _ => return None,
+        })
+    }
+
+    /// Keys of rows or of their parents.
+    pub fn keys(&self, place: &str) -> Option<&HashSet<Key>> {
+        match place {
+            "key" => Some(&self.reach.keys),
+            "parent" => self.parents.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// All that places depend on, so that they can be used for the next row as well.
+#[derive(Clone, Copy, PartialEq)]
+struct Circumstances {
+    /// Session and statement.
+    moment: i64,
+    /// Authority and tables.
+    sequence: u64,
+    at: Instant,
+    view: Option<View>,
+}
+
+struct Used {
+    code: Box<str>,
+    who: As,
+    under: Circumstances,
+    places: Rc<Places>,
+}
+
+/// Places of more permissions than these are seldom asked for by turns.
+const USED: usize = 8;
+
+thread_local! {
+    static LAST: RefCell<VecDeque<Used>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Where the session's rows can be; `None` without a session. Asked for every row that a scan finds, several times.
+pub fn places(code: &str, who: As) -> Option<Rc<Places>> {
+    invalidation::receive();
+    let under = Circumstances {
+        moment: session::moment(),
+        sequence: invalidation::sequence(),
+        at: clock::now(),
+        view: View::current(),
+    };
+    let known = LAST.with_borrow(|last| {
+        let used = last
+            .iter()
+            .find(|u| u.under == under && u.who == who && *u.code == *code)?;
+        Some(used.places.clone())
+    });
+    if known.is_some() {
+        return known;
+    }
     let session = session::current()?;
     let policy = policy_now();
-    Some(reach::of(Asked::by(&session, permission(&policy, code)), &policy))
+    let places = Rc::new(Places::of(asked(&session, who, permission(&policy, code)), &policy));
+    LAST.with_borrow_mut(|last| {
+        last.truncate(USED - 1);
+        last.push_front(Used {
+            code: code.into(),
+            who,
+            under,
+            places: places.clone(),
+        });
+    });
+    Some(places)
+}
+
+/// Does the session see every row of the permission's type? Right for rows whose tenant is there, and whose parents are.
+pub fn sees_all(code: &str, who: As) -> bool {
+    let Some(session) = session::current() else {
+        return false;
+    };
+    let policy = policy_now();
+    let mut permission = permission(&policy, code);
+    let mut seen = Vec::new();
+    loop {
+        let kind = kind_of(&policy, permission);
+        if !reach::of(asked(&session, who, permission), &policy).all || seen.contains(&kind) {
+            return false;
+        }
+        seen.push(kind);
+        let parent = policy.loaded.registrations.get(&kind).and_then(|r| r.parent);
+        match parent.map(|parent| policy.loaded.model.view_permission(parent)) {
+            None => return true,
+            Some(None) => return false,
+            Some(Some(view)) => permission = view,
+        }
+    }
+}
+
+fn asked(session: &Session, who: As, permission: Permission) -> Asked {
+    Asked {
+        principal: session.principal,
+        tenant: who.tenant(session),
+        permission,
+        mfa: uses_mfa(who.context(session)),
+    }
+}
+
+fn uses_mfa(context: Option<&Value>) -> bool {
+    context.is_some_and(|c| c["mfa"] == Value::Bool(true))
 }
 
 /// The same for the planner, which must not fail: a permission that is not defined is none.
-pub fn reach_if_known(code: &str) -> Option<Rc<Reach>> {
+pub fn places_if_known(code: &str, who: As) -> Option<Places> {
     let policy = policy_now();
     match (session::current(), policy.loaded.model.permission(code)) {
-        (Some(session), Some(permission)) => Some(reach::of(Asked::by(&session, permission), &policy)),
-        (None, _) => Some(Rc::default()),
+        (Some(session), Some(permission)) => Some(Places::of(asked(&session, who, permission), &policy)),
+        (None, _) => Some(Places::default()),
         (Some(_), None) => None,
     }
 }
@@ -344,9 +523,19 @@ pub fn registered(code: &str, table: pgrx::pg_sys::Oid, key: i16) -> Option<Regi
     let permission = policy.loaded.model.permission(code)?;
     let registration = policy.loaded.registrations.get(&kind_of(&policy, permission))?;
     let is_key = || Relation::open(table).and_then(|t| t.column(&registration.columns.key)) == Some(key);
-    (registration.target == table && is_key()).then(|| Registered {
+    if registration.target != table || !is_key() {
+        return None;
+    }
+    let registrations = &policy.loaded.registrations;
+    let above = std::iter::successors(Some(registration), |r| registrations.get(&r.parent?));
+    Some(Registered {
         target: table,
         columns: registration.columns.clone(),
+        above: above
+            .skip(1)
+            .take(registrations.len())
+            .map(|r| (r.target, r.columns.clone()))
+            .collect(),
     })
 }
 
@@ -441,8 +630,15 @@ struct Facts<'a> {
     policy: &'a Policy,
     subject: Option<&'a Subject>,
     context: Option<&'a Value>,
-    /// A row that is not stored as it is decided about.
-    unstored: Option<Node>,
+    /// Where the columns of `row` come from; those of its parents are stored.
+    columns: &'a Columns<'a>,
+    row: Option<&'a Resource>,
+}
+
+impl Facts<'_> {
+    fn is_row(&self, resource: &Resource) -> bool {
+        self.row.is_some_and(|row| std::ptr::eq(row, resource))
+    }
 }
 
 impl Attributes for Facts<'_> {
@@ -452,7 +648,15 @@ impl Attributes for Facts<'_> {
 
     fn resource(&self, resource: &Resource) -> Value {
         clock::check_stack_depth();
-        resource::attributes(self.policy, resource, self.unstored != Some(resource.node()))
+        let row = match self.columns {
+            Columns::Given(row) if self.is_row(resource) => (*row).clone(),
+            Columns::Missing(asked) if self.is_row(resource) => {
+                asked.set(true);
+                return Value::Null;
+            }
+            _ => resource::stored_row(self.policy, resource),
+        };
+        resource::attributes(self.policy, resource, row)
     }
 
     fn context(&self) -> Value {

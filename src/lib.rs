@@ -27,6 +27,7 @@ mod cache;
 mod decision;
 mod error;
 mod listing;
+mod parents;
 mod pg;
 mod reach;
 mod resource;
@@ -95,6 +96,9 @@ extension_sql_file!(
         api::row::row_exact_uuid,
         api::row::row_exact_int,
         api::row::row_exact_text,
+        api::row::row_condition_uuid,
+        api::row::row_condition_int,
+        api::row::row_condition_text,
         api::row::sees_all,
         api::row::still,
         api::row::call_support,
@@ -109,6 +113,9 @@ extension_sql_file!(
         api::row::reach_int8,
         api::row::reach_text,
         api::row::plan_support,
+        api::can::can_uuid,
+        api::can::can_int,
+        api::can::can_text,
         api::can::session_can_uuid,
         api::can::session_can_int,
         api::can::session_can_text
@@ -139,4 +146,5 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define();
     pg::invalidation::register();
     pg::transaction::watch(write::pending::on_end);
+    pg::transaction::watch(pg::view::on_end);
 }

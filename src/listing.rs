@@ -2,7 +2,6 @@
 
 use crate::cache;
 use crate::decision::{Ask, Asker};
-use crate::pg::user_table::{Place, Wanted};
 use crate::reach::{self, Asked, Reach};
 use crate::resource::{self, Given, Located};
 use crate::store::below;
@@ -66,23 +65,13 @@ pub fn resources(
         && let Ok(table) = table.as_ref()
     {
         let mut rows = Vec::new();
-        let ids = [
-            (Place::Tenant, reach.tenants.iter().copied().collect()),
-            (Place::Organization, reach.organizations.iter().copied().collect()),
-            (Place::Team, reach.teams.iter().copied().collect()),
-            (Place::Project, reach.projects.iter().copied().collect()),
-            (Place::Owner, reach.owners.iter().copied().collect()),
-        ];
-        let keys: Vec<Key> = reach.keys.iter().cloned().collect();
-        let places = Wanted {
-            everywhere: reach.platform,
-            ids: &ids,
-            keys: &keys,
-        };
-        table.search(&places, |row| {
+        let (ids, keys) = (reach.ids(), reach.keys());
+        let wanted_places = reach.wanted(&ids, &keys);
+        table.search(&wanted_places, |row| {
             if wanted(row.tenant, &row.key) {
                 rows.push(row);
             }
+            true
         });
         for row in rows {
             if let Ok(resource) = resource::of_row(asker.policy(), kind, row) {

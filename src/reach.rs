@@ -4,7 +4,7 @@ use crate::cache::{self, Policy};
 use crate::pg::authority::Reading;
 use crate::pg::clock;
 use crate::pg::invalidation::{Channel, Stamp};
-use crate::session::Session;
+use crate::pg::user_table::{ColumnType, Place, Wanted};
 use crate::store::{When, below};
 use authz_engine::name::{Kind, Permission};
 use authz_engine::node::{Key, Node};
@@ -12,7 +12,6 @@ use authz_engine::reach::{holds_everywhere, reach};
 use authz_engine::subject::BindingIndex;
 use authz_engine::{Instant, Interval, Subject};
 use hashbrown::{HashMap, HashSet};
-use serde_json::Value;
 use std::rc::Rc;
 use uuid::Uuid;
 
@@ -36,6 +35,38 @@ pub struct Reach {
     pub owners: HashSet<Uuid>,
     /// Keys of the type's own rows.
     pub keys: HashSet<Key>,
+    /// For types with a parent: the parent's type, and the permission to view such a one. Rows whose parent cannot be
+    /// viewed cannot be reached, however wide the reach.
+    pub parent: Option<(Kind, Permission)>,
+}
+
+impl Reach {
+    /// Ids by place.
+    pub fn ids(&self) -> Vec<(Place, Vec<Uuid>)> {
+        [
+            (Place::Tenant, &self.tenants),
+            (Place::Organization, &self.organizations),
+            (Place::Team, &self.teams),
+            (Place::Project, &self.projects),
+            (Place::Owner, &self.owners),
+        ]
+        .map(|(place, ids)| (place, ids.iter().copied().collect()))
+        .into()
+    }
+
+    /// Keys.
+    pub fn keys(&self) -> Vec<Key> {
+        self.keys.iter().cloned().collect()
+    }
+
+    /// All of it, for a search of the table.
+    pub const fn wanted<'a>(&self, ids: &'a [(Place, Vec<Uuid>)], keys: &'a [Key]) -> Wanted<'a> {
+        Wanted {
+            everywhere: self.platform,
+            ids,
+            keys,
+        }
+    }
 }
 
 /// A reach as long as it stays right.
@@ -57,18 +88,6 @@ pub struct Asked {
     pub permission: Permission,
     /// Was a second factor used?
     pub mfa: bool,
-}
-
-impl Asked {
-    /// The reach of a session.
-    pub fn by(session: &Session, permission: Permission) -> Asked {
-        Asked {
-            principal: session.principal,
-            tenant: session.tenant,
-            permission,
-            mfa: session.context["mfa"] == Value::Bool(true),
-        }
-    }
 }
 
 /// Remembered reaches of this backend: few, because a backend serves few sessions at a time.
@@ -164,6 +183,7 @@ fn compute(
     // Nor is what a row's columns were before.
     let has_parent =
         registration.is_none_or(|r| r.parent.is_some() || policy.past.is_some() && !r.histories.is_empty());
+    out.parent = registration.and_then(|r| parent(kind, r.parent?, policy, reading));
     let mut by_tenant: HashMap<Uuid, Vec<Node>> = HashMap::new();
     for (tenant, node) in found.nodes {
         let tenants = match (tenant, &node.key) {
@@ -208,8 +228,9 @@ fn compute(
         }
         let by_level = registration.is_some_and(|r| r.columns.confidentiality.is_some());
         let by_deletion = registration.is_some_and(|r| r.columns.deleted_at.is_some());
+        // As far as its own type goes: whoever asks looks at its parents as well.
         out.all = asked.tenant.is_none()
-            && !has_parent
+            && registration.is_some()
             && !below::has_rules_for_all(reading)
             && holds_everywhere(
                 model,
@@ -225,4 +246,21 @@ fn compute(
         out.tenants.retain(|t| *t == only);
     }
     out
+}
+
+/// The type of a type's parents and the permission to view them, where parents can be looked for by their keys: rows of a
+/// table that have no parents themselves, whose keys are spelled in the child's column as in their own.
+fn parent(kind: Kind, parent: Kind, policy: &Policy, reading: &mut Reading) -> Option<(Kind, Permission)> {
+    reading.depends_on(Channel::Tables);
+    let view = policy.loaded.model.view_permission(parent)?;
+    if policy.loaded.registrations.get(&parent)?.parent.is_some() {
+        return None;
+    }
+    let (child, above) = (cache::table(kind, policy)?, cache::table(parent, policy)?);
+    let (Ok(child), Ok(above)) = (child.as_ref(), above.as_ref()) else {
+        return None;
+    };
+    let is_int = |t| matches!(t, ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8);
+    let column = child.parent_type?;
+    (column == above.key_type || is_int(column) && is_int(above.key_type)).then_some((parent, view))
 }

@@ -2,6 +2,7 @@
 
 use crate::cache::{self, Policy};
 use crate::error;
+use crate::parents;
 use crate::pg::user_table::{Boundary, ColumnType, UserTable};
 use authz_engine::name::Kind;
 use authz_engine::node::{Chain, Key, Node, add};
@@ -218,20 +219,22 @@ fn find_parent(policy: &Policy, kind: Kind, key: &Key, tenant: Uuid, depth: usiz
             Given::Text(&text)
         }
     };
-    match find_below(policy, kind, given, Some(tenant), depth) {
-        Ok(Located::Row(resource)) => Parent::Resource(Box::new(resource)),
-        Ok(Located::Scope(scopes, n)) => Parent::Resource(Box::new(scopes[n].clone())),
+    let find = || match find_below(policy, kind, given, Some(tenant), depth) {
+        Ok(Located::Row(resource)) => Parent::Resource(Rc::new(resource)),
+        Ok(Located::Scope(scopes, n)) => Parent::Resource(Rc::new(scopes[n].clone())),
         Err(_) => Parent::Missing,
+    };
+    // What parents were in the past is not what is remembered of them.
+    match policy.past {
+        None => parents::parent(kind, tenant, key, find),
+        Some(_) => find(),
     }
 }
 
-/// `resource` in conditions: the row's columns, and the boundary under fixed names that no column can take over.
-/// The row as such is there as `resource.row`; without `stored` there are no columns, and a condition that mentions one is
-/// an error, which is false.
-pub fn attributes(policy: &Policy, resource: &Resource, stored: bool) -> Value {
+/// The columns of a stored row, by the statement's own snapshot.
+pub fn stored_row(policy: &Policy, resource: &Resource) -> Value {
     let mut row = Value::Null;
-    if stored
-        && let Some(table) = cache::table(resource.kind, policy)
+    if let Some(table) = cache::table(resource.kind, policy)
         && let Ok(table) = table.as_ref()
     {
         table.find(&resource.key, resource.tenant, |_, tuple| {
@@ -239,6 +242,12 @@ pub fn attributes(policy: &Policy, resource: &Resource, stored: bool) -> Value {
             false
         });
     }
+    row
+}
+
+/// `resource` in conditions: the row's columns, and the boundary under fixed names that no column can take over.
+/// The row as such is there as `resource.row`.
+pub fn attributes(policy: &Policy, resource: &Resource, row: Value) -> Value {
     let nearest = |kind| {
         resource
             .chain

@@ -29,6 +29,8 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()
 pub struct Condition {
     source: Box<str>,
     program: Program,
+    /// Which of [`VARIABLES`] it mentions: the others are not made for it.
+    mentions: [bool; VARIABLES.len()],
 }
 
 impl fmt::Debug for Condition {
@@ -46,8 +48,8 @@ pub struct Malformed {
     pub position: Option<(usize, usize)>,
 }
 
-/// What a condition is evaluated over. JSON is made when a condition is reached, not before: most decisions
-/// never get there.
+/// What a condition is evaluated over. JSON is made when a condition that mentions it is reached, not before: most
+/// decisions never get there.
 pub trait Attributes {
     /// The principal's attributes.
     fn principal(&self) -> serde_json::Value;
@@ -102,9 +104,11 @@ impl Condition {
                 position: Some(line_and_column(source, at)),
             });
         }
+        let mentions = VARIABLES.map(|name| shape.mentioned.contains(&name));
         Ok(Condition {
             source: source.into(),
             program,
+            mentions,
         })
     }
 
@@ -116,15 +120,15 @@ impl Condition {
     /// `Ok(true)`, `Ok(false)`, or why it is false though nobody said so.
     pub fn evaluate(&self, attributes: &dyn Attributes, resource: &Resource, at: Instant) -> Result<bool, String> {
         let mut context = Context::with_env(ENVIRONMENT.clone());
-        let variables = [
-            ("principal", attributes.principal()),
-            ("resource", attributes.resource(resource)),
-            ("context", attributes.context()),
-        ];
-        for (name, json) in variables {
-            context.add_variable_from_value(name, value_of(json));
+        for (name, _) in VARIABLES.iter().zip(self.mentions).filter(|(_, mentioned)| *mentioned) {
+            let value = match *name {
+                "principal" => value_of(attributes.principal()),
+                "resource" => value_of(attributes.resource(resource)),
+                "context" => value_of(attributes.context()),
+                _ => timestamp(at),
+            };
+            context.add_variable_from_value(*name, value);
         }
-        context.add_variable_from_value("now", timestamp(at));
         match self.program.execute(&context) {
             Ok(Value::Bool(answer)) => Ok(answer),
             Ok(_) => Err("the condition is not a boolean".to_owned()),
@@ -136,6 +140,7 @@ impl Condition {
 /// What has to be known of a syntax tree before anything recurses over it.
 struct Shape<'e> {
     depth: usize,
+    mentioned: Vec<&'e str>,
     unknown: Option<&'e str>,
 }
 
@@ -176,7 +181,8 @@ impl<'e> Shape<'e> {
         let known = |name: &&str| VARIABLES.contains(name) || bound.contains(name);
         Shape {
             depth,
-            unknown: mentioned.into_iter().find(|name| !known(name)),
+            unknown: mentioned.iter().copied().find(|name| !known(name)),
+            mentioned,
         }
     }
 }

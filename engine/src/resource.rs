@@ -2,6 +2,7 @@
 
 use crate::name::Kind;
 use crate::node::{Chain, Key, Node};
+use std::rc::Rc;
 use uuid::Uuid;
 
 /// How confidential a resource is.
@@ -47,7 +48,7 @@ pub enum Parent {
     /// The row names one that is not there.
     Missing,
     /// It.
-    Resource(Box<Resource>),
+    Resource(Rc<Resource>),
 }
 
 /// A resource with what decides about it.

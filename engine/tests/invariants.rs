@@ -261,7 +261,7 @@ fn resource(rest: &Rest) -> Result<Resource, &'static str> {
             let mut chain = vec![node("document:1")];
             chain.extend(case().chain);
             let mut document = Resource::scope(node("document:1"), id("tenant:1"), chain);
-            document.parent = Parent::Resource(Box::new(case()));
+            document.parent = Parent::Resource(std::rc::Rc::new(case()));
             Ok(document)
         }
         2 => Ok(of("case:2 team:4 organization:3 tenant:2", "tenant:2")),

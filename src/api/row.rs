@@ -1,16 +1,60 @@
 //! `authz_row`: what policies call, and the functions that its call becomes in a plan.
 
 use super::id;
-use crate::decision::{self, RowCheck};
+use crate::decision::{self, As, Columns, Places, RowCheck};
 use crate::pg::plan::{self, Request, Shape};
+use crate::pg::record::Record;
 use crate::pg::user_table::ColumnType;
-use crate::reach::Reach;
 use crate::session;
 use authz_engine::Key;
 use pgrx::{Internal, IntoDatum, Uuid, default, pg_extern, pg_sys};
+use std::cell::Cell;
+
+/// A row's columns as SQL passes them.
+struct Passed<'a> {
+    permission: Option<&'a str>,
+    key: Option<Key>,
+    tenant: Option<Uuid>,
+    organization: Option<Uuid>,
+    team: Option<Uuid>,
+    project: Option<Uuid>,
+    owner: Option<Uuid>,
+    confidentiality: Option<&'a str>,
+    deleted: Option<bool>,
+    parent: Option<&'a str>,
+}
+
+impl Passed<'_> {
+    fn decide(self, who: As, columns: &Columns<'_>) -> Option<bool> {
+        let (Some(permission), Some(key)) = (self.permission, self.key) else {
+            return Some(false);
+        };
+        let row = RowCheck {
+            key,
+            tenant: self.tenant.map(id),
+            organization: self.organization.map(id),
+            team: self.team.map(id),
+            project: self.project.map(id),
+            owner: self.owner.map(id),
+            confidentiality: self.confidentiality,
+            // A NULL here says nothing good.
+            deleted: self.deleted.unwrap_or(true),
+            parent: self.parent,
+        };
+        decision::check_row(permission, row, who, columns)
+    }
+}
+
+/// Whom a plan's call is about: the session, or its principal without what the session says besides.
+const fn as_whom(by_principal: Option<bool>) -> As {
+    match by_principal {
+        Some(true) => As::Principal,
+        _ => As::Session,
+    }
+}
 
 macro_rules! row_forms {
-    ($row:ident, $exact:ident, $key:ty, $argument:ident => $given:expr) => {
+    ($row:ident, $exact:ident, $condition:ident, $key:ty, $argument:ident => $given:expr) => {
         /// May the session use the permission on a row with these columns? For policies: USING and WITH CHECK.
         #[pg_extern(name = "authz_row", stable, parallel_safe)]
         #[allow(clippy::too_many_arguments)]
@@ -26,8 +70,8 @@ macro_rules! row_forms {
             deleted: default!(Option<bool>, "false"),
             parent: default!(Option<&str>, "NULL"),
         ) -> bool {
-            // Whether the row is stored like this already, a policy cannot know.
-            $exact(
+            let key = key.map(|$argument| $given);
+            let row = Passed {
                 permission,
                 key,
                 tenant,
@@ -38,11 +82,14 @@ macro_rules! row_forms {
                 confidentiality,
                 deleted,
                 parent,
-                Some(false),
-            )
+            };
+            // Of the row as such nothing is known here: a condition that asks for it is false.
+            row.decide(As::Session, &Columns::Missing(Cell::new(false)))
+                .unwrap_or(false)
         }
 
-        /// The same, for plans: not simplified any further. `stored`: the snapshot shows the row as it is passed.
+        /// The same in a plan: not simplified any further. `stored`: the snapshot shows the row as it is passed. Where it does
+        /// not, NULL says that the answer depends on conditions that need the row itself.
         #[pg_extern(name = "row_exact", schema = "authz", stable, parallel_safe)]
         #[allow(clippy::too_many_arguments)]
         fn $exact(
@@ -57,40 +104,79 @@ macro_rules! row_forms {
             deleted: Option<bool>,
             parent: Option<&str>,
             stored: Option<bool>,
+            by_principal: Option<bool>,
+        ) -> Option<bool> {
+            let key = key.map(|$argument| $given);
+            let row = Passed {
+                permission,
+                key,
+                tenant,
+                organization,
+                team,
+                project,
+                owner,
+                confidentiality,
+                deleted,
+                parent,
+            };
+            let columns = match stored {
+                Some(true) => Columns::Stored,
+                _ => Columns::Missing(Cell::new(false)),
+            };
+            row.decide(as_whom(by_principal), &columns)
+        }
+
+        /// The same with the row itself, for those that `row_exact` has no answer for.
+        #[pg_extern(name = "row_condition", schema = "authz", stable, parallel_safe)]
+        #[allow(clippy::too_many_arguments)]
+        fn $condition(
+            permission: Option<&str>,
+            key: Option<$key>,
+            tenant: Option<Uuid>,
+            organization: Option<Uuid>,
+            team: Option<Uuid>,
+            project: Option<Uuid>,
+            owner: Option<Uuid>,
+            confidentiality: Option<&str>,
+            deleted: Option<bool>,
+            parent: Option<&str>,
+            row: Option<Record>,
+            by_principal: Option<bool>,
         ) -> bool {
-            let (Some(permission), Some($argument)) = (permission, key) else {
+            let Some(Record(columns)) = row else {
                 return false;
             };
-            decision::check_row(
+            let key = key.map(|$argument| $given);
+            let row = Passed {
                 permission,
-                RowCheck {
-                    key: $given,
-                    tenant: tenant.map(id),
-                    organization: organization.map(id),
-                    team: team.map(id),
-                    project: project.map(id),
-                    owner: owner.map(id),
-                    confidentiality,
-                    // A NULL here says nothing good.
-                    deleted: deleted.unwrap_or(true),
-                    parent,
-                    stored: stored.unwrap_or(false),
-                },
-            )
+                key,
+                tenant,
+                organization,
+                team,
+                project,
+                owner,
+                confidentiality,
+                deleted,
+                parent,
+            };
+            row.decide(as_whom(by_principal), &Columns::Given(&columns)) == Some(true)
         }
     };
 }
 
-row_forms!(row_uuid, row_exact_uuid, Uuid, k => Key::Uuid(id(k)));
-row_forms!(row_int, row_exact_int, i64, k => Key::Int(k));
-row_forms!(row_text, row_exact_text, &str, k => Key::from_text(k));
+row_forms!(row_uuid, row_exact_uuid, row_condition_uuid, Uuid, k => Key::Uuid(id(k)));
+row_forms!(row_int, row_exact_int, row_condition_int, i64, k => Key::Int(k));
+row_forms!(row_text, row_exact_text, row_condition_text, &str, k => Key::from_text(k));
 
 /// Does the session see every row, in whatever tenant? Asked once for a query: a number that says who asked, and in
 /// which statement; 0 = no.
 #[pg_extern(name = "sees_all", schema = "authz", stable, parallel_safe)]
-fn sees_all(permission: Option<&str>) -> i64 {
-    let all = permission.and_then(decision::reach).is_some_and(|r| r.all);
-    if all { session::moment() } else { 0 }
+fn sees_all(permission: Option<&str>, by_principal: Option<bool>) -> i64 {
+    if permission.is_some_and(|p| decision::sees_all(p, as_whom(by_principal))) {
+        session::moment()
+    } else {
+        0
+    }
 }
 
 /// Is it still the session and the statement that `sees_all` was asked in? A cursor may be fetched from by another
@@ -105,22 +191,12 @@ fn via(permission: Option<&str>, place: Option<&str>, key: Option<Key>) -> bool 
     let (Some(permission), Some(place), Some(key)) = (permission, place, key) else {
         return false;
     };
-    decision::reach(permission).is_some_and(|reach| match (place, key) {
-        ("key", key) => reach.keys.contains(&key),
-        (place, Key::Uuid(id)) => ids(&reach, place).is_some_and(|ids| ids.contains(&id)),
+    let (who, place) = plan::place(place);
+    decision::places(permission, who).is_some_and(|places| match (places.keys(place), key) {
+        (Some(keys), key) => keys.contains(&key),
+        (None, Key::Uuid(id)) => places.ids(place).is_some_and(|ids| ids.contains(&id)),
         _ => false,
     })
-}
-
-fn ids<'r>(reach: &'r Reach, place: &str) -> Option<&'r hashbrown::HashSet<uuid::Uuid>> {
-    match place {
-        "tenant" => Some(&reach.tenants),
-        "organization" => Some(&reach.organizations),
-        "team" => Some(&reach.teams),
-        "project" => Some(&reach.projects),
-        "owner" => Some(&reach.owners),
-        _ => None,
-    }
 }
 
 /// `authz.via` for columns of type uuid.
@@ -153,53 +229,39 @@ fn via_text(permission: Option<&str>, place: Option<&str>, value: Option<&str>) 
     via(permission, place, value.map(Key::from_text))
 }
 
-/// The ids of a place as uuids, in order; no more than `most`, and how many there are.
-fn uuids(reach: &Reach, place: &str, most: usize) -> (Vec<Uuid>, usize) {
-    let mut all: Vec<uuid::Uuid> = match place {
-        "key" => reach
-            .keys
-            .iter()
-            .filter_map(|k| if let Key::Uuid(id) = k { Some(*id) } else { None })
-            .collect(),
-        _ => ids(reach, place).into_iter().flatten().copied().collect(),
-    };
+/// What a place's array has: in order, no more than `most`, and how many there are.
+fn sorted<T: Ord>(all: impl Iterator<Item = T>, most: usize) -> (Vec<T>, usize) {
+    let mut all: Vec<T> = all.collect();
     all.sort_unstable();
     let count = all.len();
     all.truncate(most);
+    (all, count)
+}
+
+/// Of scopes, of owners, of keys.
+fn uuids(places: &Places, place: &str, most: usize) -> (Vec<Uuid>, usize) {
+    let ids = places.ids(place).into_iter().flatten().copied();
+    let keys = places.keys(place).into_iter().flatten().filter_map(|k| match k {
+        Key::Uuid(id) => Some(*id),
+        _ => None,
+    });
+    let (all, count) = sorted(ids.chain(keys), most);
     (
         all.into_iter().map(|id| Uuid::from_bytes(id.into_bytes())).collect(),
         count,
     )
 }
 
-fn ints<T: TryFrom<i64> + Ord>(reach: &Reach, place: &str, most: usize) -> (Vec<T>, usize) {
-    let keys = reach.keys.iter().filter(|_| place == "key");
-    let mut all: Vec<T> = keys
-        .filter_map(|k| {
-            if let Key::Int(i) = k {
-                T::try_from(*i).ok()
-            } else {
-                None
-            }
-        })
-        .collect();
-    all.sort_unstable();
-    let count = all.len();
-    all.truncate(most);
-    (all, count)
+fn ints<T: TryFrom<i64> + Ord>(places: &Places, place: &str, most: usize) -> (Vec<T>, usize) {
+    let keys = places.keys(place).into_iter().flatten().filter_map(|k| match k {
+        Key::Int(i) => T::try_from(*i).ok(),
+        _ => None,
+    });
+    sorted(keys, most)
 }
 
-fn texts(reach: &Reach, place: &str, most: usize) -> (Vec<String>, usize) {
-    let mut all: Vec<String> = reach
-        .keys
-        .iter()
-        .filter(|_| place == "key")
-        .map(Key::to_string)
-        .collect();
-    all.sort_unstable();
-    let count = all.len();
-    all.truncate(most);
-    (all, count)
+fn texts(places: &Places, place: &str, most: usize) -> (Vec<String>, usize) {
+    sorted(places.keys(place).into_iter().flatten().map(Key::to_string), most)
 }
 
 macro_rules! reach_form {
@@ -207,10 +269,9 @@ macro_rules! reach_form {
         /// What `authz.via` of this column type is true for: for index conditions.
         #[pg_extern(schema = "authz", stable, parallel_safe)]
         fn $name(permission: Option<&str>, place: Option<&str>) -> Vec<$element> {
-            let reach = permission.and_then(decision::reach);
-            reach
-                .map(|r| $list(&r, place.unwrap_or_default(), usize::MAX).0)
-                .unwrap_or_default()
+            let (who, place) = plan::place(place.unwrap_or_default());
+            let places = permission.and_then(|p| decision::places(p, who));
+            places.map(|p| $list(&p, place, usize::MAX).0).unwrap_or_default()
         }
     };
 }
@@ -259,20 +320,26 @@ fn answer(request: Internal, with: impl FnOnce(Request) -> Option<*mut pg_sys::N
 fn simplify(call: &plan::Call) -> Option<*mut pg_sys::Node> {
     let (table, key) = call.key()?;
     let registered = decision::registered(&call.permission, table, key)?;
-    let sees_all = decision::reach(&call.permission).is_some_and(|r| r.all);
-    call.replace(&registered, if sees_all { &Shape::All } else { &Shape::Narrowed })
+    call.replace(
+        &registered,
+        if decision::sees_all(&call.permission, call.who) {
+            &Shape::All
+        } else {
+            &Shape::Narrowed
+        },
+    )
 }
 
 /// By what the session that plans can reach: a plan made for it is good for it, and right for everybody.
 fn estimate_via(estimate: &plan::Estimate) -> Option<*mut pg_sys::Node> {
-    let reach = decision::reach_if_known(&estimate.permission)?;
-    let place = estimate.place.as_str();
+    let (who, place) = plan::place(&estimate.place);
+    let places = decision::places_if_known(&estimate.permission, who)?;
     let (ids, count, taken) = match estimate.column_type()? {
-        ColumnType::Uuid => datum(uuids(&reach, place, SAMPLE)),
-        ColumnType::Int2 => datum(ints::<i16>(&reach, place, SAMPLE)),
-        ColumnType::Int4 => datum(ints::<i32>(&reach, place, SAMPLE)),
-        ColumnType::Int8 => datum(ints::<i64>(&reach, place, SAMPLE)),
-        _ => datum(texts(&reach, place, SAMPLE)),
+        ColumnType::Uuid => datum(uuids(&places, place, SAMPLE)),
+        ColumnType::Int2 => datum(ints::<i16>(&places, place, SAMPLE)),
+        ColumnType::Int4 => datum(ints::<i32>(&places, place, SAMPLE)),
+        ColumnType::Int8 => datum(ints::<i64>(&places, place, SAMPLE)),
+        _ => datum(texts(&places, place, SAMPLE)),
     };
     let sampled = if taken == 0 { 1.0 } else { count as f64 / taken as f64 };
     let node = estimate.answer(ids, sampled);

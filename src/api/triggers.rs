@@ -195,6 +195,7 @@ fn check_registration(fired: &Fired<'_>, row: &Tuple<'_>) {
                 ColumnProblem::Missing => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
                 ColumnProblem::WrongType(_) => PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
                 ColumnProblem::Nondeterministic => PgSqlErrorCode::ERRCODE_INDETERMINATE_COLLATION,
+                ColumnProblem::Virtual => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             };
             let why = format!("As {role}: {}.", user_table::problem(&name, &problem));
             error::bad_resource_type(code, &resource_type, why, hint);

@@ -176,6 +176,11 @@ pub fn receive() {
     unsafe { pg_sys::AcceptInvalidationMessages() }
 }
 
+/// A number that changes with every message that may concern something remembered.
+pub fn sequence() -> u64 {
+    SEQUENCE.load(Relaxed)
+}
+
 /// How many messages for channels this backend has received.
 pub fn received() -> u64 {
     RECEIVED.load(Relaxed)

@@ -3,11 +3,13 @@
 
 pub mod authority;
 pub mod clock;
+pub mod constraint;
 pub mod history;
 pub mod invalidation;
 pub mod json;
 pub mod plan;
 pub mod queue;
+pub mod record;
 pub mod relation;
 pub mod server_log;
 pub mod session_setting;
@@ -15,4 +17,5 @@ pub mod statement;
 pub mod transaction;
 pub mod trigger;
 pub mod user_table;
+pub mod view;
 pub mod worker;

@@ -8,9 +8,15 @@
 //!
 //! whose first half says where rows can be, and can be looked for by index. Nothing about the caller is folded into
 //! the plan: the arrays that indexes are searched for are computed when the plan runs, by whoever runs it.
+//!
+//! Conditions can ask for any column of the row. Where the statement only reads, the decision finds it by its key. Where
+//! rows are written or locked, the row as it is then is passed: `COALESCE(authz.row_exact(…), authz.row_condition(…, row))`
+//! makes a value of the row, which costs something, only where the decision depends on it.
 
+use super::constraint;
 use super::relation::Relation;
 use super::user_table::{self, ColumnType};
+use crate::decision::As;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::ffi::CStr;
 use std::ptr::null_mut;
@@ -21,6 +27,8 @@ pub struct Registered {
     pub target: pg_sys::Oid,
     /// Its columns.
     pub columns: user_table::ColumnNames,
+    /// The tables of its rows' parents, of their parents, and so on, as far as those are rows of registered tables.
+    pub above: Vec<(pg_sys::Oid, user_table::ColumnNames)>,
 }
 
 /// What a call that can be simplified looks like.
@@ -28,7 +36,22 @@ pub struct Call {
     raw: *mut pg_sys::SupportRequestSimplify,
     /// The permission, a constant.
     pub permission: String,
+    /// As whom it decides.
+    pub who: As,
+    /// Which argument is the key.
+    key: usize,
 }
+
+/// A place as [`arms`] writes it: the column, and as whom the call decides.
+pub fn place(name: &str) -> (As, &str) {
+    match name.strip_prefix(OF_PRINCIPAL) {
+        Some(column) => (As::Principal, column),
+        None => (As::Session, name),
+    }
+}
+
+/// What places begin with where the session's tenant and context do not count.
+const OF_PRINCIPAL: &str = "principal's ";
 
 /// Is `node` of that type?
 ///
@@ -113,8 +136,11 @@ pub enum Request {
     Other,
 }
 
-/// Arguments of `authz_row`; `authz.row_exact` has one more.
+/// Arguments of `authz_row`; `authz.row_exact` and `authz.row_condition` have two more.
 const ROW_ARGUMENTS: usize = 10;
+
+/// Arguments of the `authz_can` that names the principal.
+const CAN_ARGUMENTS: usize = 5;
 
 /// The places have done the narrowing: of the rows that are left nearly all are allowed.
 ///
@@ -148,18 +174,26 @@ pub unsafe fn request(request: *mut pg_sys::Node) -> Request {
                 // Expressions of inheritance children are simplified again when sub-selects have been planned already.
                 let root = (*raw).root;
                 let early = !root.is_null() && (*root).simple_rel_array.is_null();
-                if !early || length((*(*raw).fcall).args) < 2 {
-                    return Request::Other;
-                }
-                match text_constant(nth((*(*raw).fcall).args, 0)) {
-                    Some(permission) => Request::Simplify(Call { raw, permission }),
-                    None => Request::Other,
+                let arguments = (*(*raw).fcall).args;
+                let (who, first) = match length(arguments) {
+                    2 | ROW_ARGUMENTS => (As::Session, 0),
+                    CAN_ARGUMENTS if is_session_principal(nth(arguments, 0)) => (As::Principal, 1),
+                    _ => return Request::Other,
+                };
+                match text_constant(nth(arguments, first)) {
+                    Some(permission) if early => Request::Simplify(Call {
+                        raw,
+                        permission,
+                        who,
+                        key: first + 1,
+                    }),
+                    _ => Request::Other,
                 }
             }
             pg_sys::NodeTag::T_SupportRequestIndexCondition => Request::IndexCondition(request.cast()),
             pg_sys::NodeTag::T_SupportRequestSelectivity => {
                 let raw = request.cast::<pg_sys::SupportRequestSelectivity>();
-                if length((*raw).args) == ROW_ARGUMENTS + 1 {
+                if length((*raw).args) == ROW_ARGUMENTS + 2 {
                     return Request::Exact(raw);
                 }
                 if (*raw).is_join || length((*raw).args) != 3 {
@@ -172,6 +206,24 @@ pub unsafe fn request(request: *mut pg_sys::Node) -> Request {
             }
             _ => Request::Other,
         }
+    }
+}
+
+/// Is it a call of our `authz_principal()`?
+unsafe fn is_session_principal(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: the tag is compared before the cast; look-ups in the catalogs.
+    unsafe {
+        if !is_a(node, pg_sys::NodeTag::T_FuncExpr) {
+            return false;
+        }
+        let call = &*node.cast::<pg_sys::FuncExpr>();
+        let name = pg_sys::get_func_name(call.funcid);
+        let ours = pg_sys::getExtensionOfObject(pg_sys::ProcedureRelationId, call.funcid);
+        call.args.is_null()
+            && !name.is_null()
+            && CStr::from_ptr(name) == c"authz_principal"
+            && ours != pg_sys::InvalidOid
+            && ours == pg_sys::getExtensionOfObject(pg_sys::NamespaceRelationId, super::authority::namespace())
     }
 }
 
@@ -244,6 +296,18 @@ struct Row {
 }
 
 impl Row {
+    /// A row of a table as constraints know it: as relation 1.
+    unsafe fn first(relation: Relation, key: &str) -> Option<Row> {
+        let attno = relation.column(key)?;
+        let (mut oid, mut typmod, mut collation) = (pg_sys::InvalidOid, 0, pg_sys::InvalidOid);
+        // SAFETY: the column is there.
+        unsafe {
+            pg_sys::get_atttypetypmodcoll(relation.oid(), attno, &mut oid, &mut typmod, &mut collation);
+            let key_var = pg_sys::makeVar(1, attno, oid, typmod, collation, 0);
+            Some(Row { key_var, relation })
+        }
+    }
+
     /// Another column of the row that `key_var` is of: joins that may leave the row out leave out all of it.
     unsafe fn column(&self, name: &str) -> Option<(*mut pg_sys::Var, pg_sys::Oid)> {
         let attno = self.relation.column(name)?;
@@ -258,6 +322,21 @@ impl Row {
             (*var).vartypmod = typmod;
             (*var).varcollid = collation;
             Some((var, oid))
+        }
+    }
+
+    /// The row itself.
+    unsafe fn whole(&self) -> Option<*mut pg_sys::Node> {
+        // SAFETY: a row type of the open relation; the copy is changed to refer to the row.
+        unsafe {
+            let of = pg_sys::get_rel_type_id(self.relation.oid());
+            let var = copy(self.key_var);
+            (*var).varattno = 0;
+            (*var).varattnosyn = 0;
+            (*var).vartype = of;
+            (*var).vartypmod = -1;
+            (*var).varcollid = pg_sys::InvalidOid;
+            (of != pg_sys::InvalidOid).then_some(var.cast())
         }
     }
 
@@ -276,7 +355,15 @@ impl Row {
                 pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
                 -1,
             );
-            (!cast.is_null()).then_some(cast)
+            if cast.is_null() {
+                return None;
+            }
+            // As the parser does it after casting, so that the two compare as equal.
+            let collation = pg_sys::get_typcollation(to);
+            if collation != pg_sys::InvalidOid && pg_sys::exprCollation(cast) == pg_sys::InvalidOid {
+                pg_sys::exprSetCollation(cast, collation);
+            }
+            Some(cast)
         }
     }
 
@@ -298,6 +385,28 @@ impl Row {
 }
 
 impl Row {
+    /// `level = ANY ('{normal,restricted,sealed}')`; of an enum those of the three that it has, so that no row's value is made
+    /// a text of.
+    unsafe fn has_known_level(&self, name: &str) -> Option<*mut pg_sys::Node> {
+        // SAFETY: the column is there; a label of the column's own type is looked up before it is used.
+        unsafe {
+            let (var, oid) = self.column(name)?;
+            if !pg_sys::type_is_enum(oid) {
+                return known_level(self.as_type(name, pg_sys::TEXTOID)?);
+            }
+            let mut values: Vec<pg_sys::Datum> = [c"normal", c"restricted", c"sealed"]
+                .into_iter()
+                .filter_map(|label| enum_value(oid, label))
+                .collect();
+            let array = pg_sys::construct_array(values.as_mut_ptr(), values.len() as i32, oid, 4, true, b'i' as _);
+            let of = pg_sys::get_array_type(oid);
+            let datum = pg_sys::Datum::from(array);
+            let array = pg_sys::makeConst(of, -1, pg_sys::InvalidOid, -1, datum, false, false);
+            let family = default_family(pg_sys::ANYENUMOID)?;
+            any(var.cast(), pg_sys::ANYENUMOID, array.cast(), family, pg_sys::InvalidOid)
+        }
+    }
+
     /// Do the table's constraints leave the column no value but the known levels? Then no row needs a look. When such a
     /// constraint goes, PostgreSQL makes plans of the table anew.
     unsafe fn level_is_certain(&self, name: &str) -> bool {
@@ -307,15 +416,19 @@ impl Row {
                 return false;
             };
             let attno = (*var).varattno;
-            if oid != pg_sys::TEXTOID
-                || !user_table::constraints_hold_below(&self.relation)
+            if !matches!(oid, pg_sys::TEXTOID | pg_sys::VARCHAROID)
+                || !constraint::hold_below(&self.relation)
                 || !is_not_null(&self.relation, attno)
             {
                 return false;
             }
-            (*var).varno = 1;
-            (*var).varnosyn = 1;
-            let (Some(known), constraints) = (known_level(var.cast()), (*(*self.relation.raw()).rd_att).constr) else {
+            let level = self.as_type(name, pg_sys::TEXTOID);
+            if let Some(var) = level.and_then(|level| column_below(level)) {
+                (*var).varno = 1;
+                (*var).varnosyn = 1;
+            }
+            let constraints = (*(*self.relation.raw()).rd_att).constr;
+            let Some(known) = level.and_then(|level| known_level(level)) else {
                 return false;
             };
             if constraints.is_null() {
@@ -376,7 +489,7 @@ impl Call {
     pub fn key(&self) -> Option<(pg_sys::Oid, i16)> {
         // SAFETY: the call has at least two arguments; the range table entry of a column of the query exists.
         unsafe {
-            let var = column_below(nth((*(*self.raw).fcall).args, 1))?;
+            let var = column_below(nth((*(*self.raw).fcall).args, self.key))?;
             let parse = (*(*self.raw).root).parse;
             let varno = (*var).varno as usize;
             if varno == 0 || varno > length((*parse).rtable) {
@@ -398,12 +511,15 @@ impl Call {
         // SAFETY: all nodes are made of this call's own, or freshly.
         unsafe {
             let arguments = (*(*self.raw).fcall).args;
-            let key_var = column_below(nth(arguments, 1))?;
+            let key_var = column_below(nth(arguments, self.key))?;
             let row = Row {
                 key_var,
                 relation: Relation::open(registered.target)?,
             };
             let names = &registered.columns;
+            if !self.is_about(&row, names) {
+                return None;
+            }
             let permission = text_node(&self.permission);
             let parse = (*(*self.raw).root).parse;
             // After waiting for a row lock the row is decided again, by the newest authority and as it is then: what was
@@ -416,23 +532,23 @@ impl Call {
                 return Some(exact);
             }
 
-            let arms = arms(&row, names, permission)?;
+            let arms = arms(&row, names, permission, self.who)?;
             let narrowed = and_or(
                 pg_sys::BoolExprType::AND_EXPR,
                 &[and_or(pg_sys::BoolExprType::OR_EXPR, &arms), exact],
             );
             match shape {
                 // Who sees everything does not see rows of a tenant that does not exist, nor rows of no known level.
-                Shape::All if only_reads && user_table::references_tenant(&row.relation, &names.tenant) => {
-                    let all = function(c"sees_all", &[pg_sys::TEXTOID])?;
+                Shape::All if only_reads && self.is_whole(&row, registered) => {
+                    let all = function(c"sees_all", &[pg_sys::TEXTOID, pg_sys::BOOLOID])?;
                     let still = function(c"still", &[pg_sys::INT8OID])?;
-                    let seen = once(call(all, pg_sys::INT8OID, &[permission]));
+                    let seen = once(call(all, pg_sys::INT8OID, &[permission, self.by_principal()]));
                     (*parse).hasSubLinks = true;
                     let mut everything = call(still, pg_sys::BOOLOID, &[seen]);
                     if let Some(name) = &names.confidentiality
                         && !row.level_is_certain(name)
                     {
-                        let known = known_level(row.as_type(name, pg_sys::TEXTOID)?)?;
+                        let known = row.has_known_level(name)?;
                         everything = and_or(pg_sys::BoolExprType::AND_EXPR, &[everything, known]);
                     }
                     Some(and_or(pg_sys::BoolExprType::OR_EXPR, &[everything, narrowed]))
@@ -442,7 +558,72 @@ impl Call {
         }
     }
 
-    /// `authz.row_exact(permission, key, tenant, …)`.
+    /// Does the call, where it names the principal, name the row's own tenant or none, and no context?
+    unsafe fn is_about(&self, row: &Row, names: &user_table::ColumnNames) -> bool {
+        // SAFETY: a valid call.
+        unsafe {
+            let arguments = (*(*self.raw).fcall).args;
+            if self.who == As::Session {
+                return true;
+            }
+            let is_null = |node| is_a(node, pg_sys::NodeTag::T_Const) && (*node.cast::<pg_sys::Const>()).constisnull;
+            let (tenant, context) = (nth(arguments, 3), nth(arguments, 4));
+            let own_tenant = || {
+                row.column(&names.tenant)
+                    .is_some_and(|(own, _)| same(tenant, own.cast()))
+            };
+            is_null(context) && (is_null(tenant) || own_tenant())
+        }
+    }
+
+    /// Do constraints promise that every row's tenant is there, and its parent in the same tenant, with a level that is known,
+    /// and so on upwards? Plans that rely on it are made anew when one of those tables changes.
+    unsafe fn is_whole(&self, row: &Row, registered: &Registered) -> bool {
+        // SAFETY: tables are opened before they are looked at; the planner's list of tables may be appended to.
+        unsafe {
+            let tenant = Relation::open(super::authority::oid("tenant"));
+            if !tenant.is_some_and(|t| {
+                constraint::references(&row.relation, &[&registered.columns.tenant], &t, &["tenant_id"])
+            }) {
+                return false;
+            }
+            let mut child = Relation::open(registered.target);
+            let mut names = &registered.columns;
+            for (target, above) in &registered.above {
+                let (Some(relation), Some(parent), Some(column)) = (child, Relation::open(*target), &names.parent)
+                else {
+                    return false;
+                };
+                let columns = [names.tenant.as_str(), column];
+                if !constraint::references(&relation, &columns, &parent, &[&above.tenant, &above.key])
+                    || !constraint::hold_below(&parent)
+                {
+                    return false;
+                }
+                let of = Row::first(parent, &above.key);
+                if !of
+                    .as_ref()
+                    .is_some_and(|of| above.confidentiality.as_ref().is_none_or(|c| of.level_is_certain(c)))
+                {
+                    return false;
+                }
+                let planned = (*(*self.raw).root).glob;
+                (*planned).relationOids = pg_sys::lappend_oid((*planned).relationOids, *target);
+                child = of.map(|of| of.relation);
+                names = above;
+            }
+            // A parent that is no row of a registered table.
+            names.parent.is_none()
+        }
+    }
+
+    unsafe fn by_principal(&self) -> *mut pg_sys::Node {
+        // SAFETY: makes a constant.
+        unsafe { pg_sys::makeBoolConst(self.who == As::Principal, false) }
+    }
+
+    /// `authz.row_exact(permission, key, tenant, …)`; where the row may not be stored as it is, with what decides where
+    /// that has no answer.
     unsafe fn exact(
         &self,
         row: &Row,
@@ -470,7 +651,7 @@ impl Call {
                 Some(name) => row.says_deleted(name)?,
                 None => pg_sys::makeBoolConst(false, false),
             };
-            let arguments = [
+            let columns: [_; ROW_ARGUMENTS] = [
                 permission,
                 row.as_type(&names.key, key_type)?,
                 row.as_type(&names.tenant, pg_sys::UUIDOID)?,
@@ -481,16 +662,29 @@ impl Call {
                 text(&names.confidentiality)?,
                 deleted,
                 text(&names.parent)?,
-                pg_sys::makeBoolConst(stored, false),
             ];
             let given = (*(*self.raw).fcall).args;
-            if self.is_row() && (0..ROW_ARGUMENTS).any(|n| !same(nth(given, n), arguments[n])) {
+            if self.is_row() && (0..ROW_ARGUMENTS).any(|n| !same(nth(given, n), columns[n])) {
                 return None;
             }
-            let u = pg_sys::UUIDOID;
-            let t = pg_sys::TEXTOID;
-            let types = [t, key_type, u, u, u, u, u, t, pg_sys::BOOLOID, t, pg_sys::BOOLOID];
-            Some(call(function(c"row_exact", &types)?, pg_sys::BOOLOID, &arguments))
+            let (u, t, b) = (pg_sys::UUIDOID, pg_sys::TEXTOID, pg_sys::BOOLOID);
+            let column_types = [t, key_type, u, u, u, u, u, t, b, t];
+            let with = |name: &CStr, eleventh: *mut pg_sys::Node, of: pg_sys::Oid| {
+                let types: Vec<_> = column_types.iter().copied().chain([of, b]).collect();
+                let own = columns.iter().map(|c| copy(*c));
+                let arguments: Vec<_> = own.chain([eleventh, self.by_principal()]).collect();
+                Some(call(function(name, &types)?, b, &arguments))
+            };
+            let exact = with(c"row_exact", pg_sys::makeBoolConst(stored, false), b)?;
+            if stored {
+                return Some(exact);
+            }
+            let condition = with(c"row_condition", row.whole()?, pg_sys::RECORDOID)?;
+            let either = new_node::<pg_sys::CoalesceExpr>(pg_sys::NodeTag::T_CoalesceExpr);
+            (*either).coalescetype = b;
+            (*either).args = pg_sys::lappend(pg_sys::lappend(null_mut(), exact.cast()), condition.cast());
+            (*either).location = -1;
+            Some(either.cast())
         }
     }
 }
@@ -507,20 +701,28 @@ unsafe fn same(a: *mut pg_sys::Node, b: *mut pg_sys::Node) -> bool {
 }
 
 /// `via tenant`, `via organization`, …, as far as the table has such columns.
-unsafe fn arms(
+unsafe fn arms<'n>(
     row: &Row,
-    names: &user_table::ColumnNames,
+    names: &'n user_table::ColumnNames,
     permission: *mut pg_sys::Node,
+    who: As,
 ) -> Option<Vec<*mut pg_sys::Node>> {
     // SAFETY: as in `replace`.
     unsafe {
+        let of = |place: &str| match who {
+            As::Session => text_node(place),
+            As::Principal => text_node(&format!("{OF_PRINCIPAL}{place}")),
+        };
+        let own = |name: &'n Option<String>| name.as_ref().filter(|_| names.parent.is_none());
         let places = [
             ("tenant", Some(&names.tenant)),
-            ("organization", names.organization.as_ref()),
-            ("team", names.team.as_ref()),
-            ("project", names.project.as_ref()),
-            ("owner", names.owner.as_ref()),
-            ("key", Some(&names.key)),
+            ("organization", own(&names.organization)),
+            ("team", own(&names.team)),
+            ("project", own(&names.project)),
+            ("owner", own(&names.owner)),
+            // Where rows have parents, who reaches some of them reaches the tenant or the parents.
+            ("key", Some(&names.key).filter(|_| names.parent.is_none())),
+            ("parent", names.parent.as_ref()),
         ];
         let mut arms = Vec::new();
         for (place, name) in places {
@@ -528,18 +730,34 @@ unsafe fn arms(
                 continue;
             };
             let (var, oid) = row.column(name)?;
-            let (argument, of): (*mut pg_sys::Node, _) = match oid {
+            let (argument, column_type): (*mut pg_sys::Node, _) = match oid {
+                // Ids kept as text are compared as uuids, however they are spelled: by an index of that expression.
+                pg_sys::TEXTOID | pg_sys::VARCHAROID if !matches!(place, "key" | "parent") => {
+                    (row.as_type(name, pg_sys::UUIDOID)?, pg_sys::UUIDOID)
+                }
                 pg_sys::VARCHAROID => (row.as_type(name, pg_sys::TEXTOID)?, pg_sys::TEXTOID),
                 _ => (var.cast(), oid),
             };
-            // Scopes and owners kept as text would need arrays of text: such tables are decided row by row.
-            if place != "key" && of != pg_sys::UUIDOID {
+            if !matches!(place, "key" | "parent") && column_type != pg_sys::UUIDOID {
                 return None;
             }
-            let via = function(c"via", &[pg_sys::TEXTOID, pg_sys::TEXTOID, of])?;
-            arms.push(call(via, pg_sys::BOOLOID, &[permission, text_node(place), argument]));
+            let via = function(c"via", &[pg_sys::TEXTOID, pg_sys::TEXTOID, column_type])?;
+            arms.push(call(via, pg_sys::BOOLOID, &[permission, of(place), argument]));
         }
         let (tenant, _) = row.column(&names.tenant)?;
+        if let Some(name) = &names.parent
+            && let (parent, _) = row.column(name)?
+            && !is_not_null(&row.relation, (*parent).varattno)
+        {
+            let via = function(c"via", &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::UUIDOID])?;
+            let of_tenant = call(
+                via,
+                pg_sys::BOOLOID,
+                &[permission, of("orphan tenant"), copy(tenant).cast()],
+            );
+            let orphan = null_test(parent, pg_sys::NullTestType::IS_NULL);
+            arms.push(and_or(pg_sys::BoolExprType::AND_EXPR, &[orphan, of_tenant]));
+        }
         if !is_not_null(&row.relation, (*tenant).varattno) {
             arms.push(null_test(tenant, pg_sys::NullTestType::IS_NULL));
         }
@@ -617,6 +835,22 @@ unsafe fn any(
         (*clause).location = -1;
         Some(clause.cast())
     }
+}
+
+/// The value of an enum with that label.
+unsafe fn enum_value(of: pg_sys::Oid, label: &CStr) -> Option<pg_sys::Datum> {
+    // SAFETY: the keys of that cache are type and label; a missing label is no error.
+    let value = unsafe {
+        pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::ENUMTYPOIDNAME as i32,
+            pg_sys::Anum_pg_enum_oid as i16,
+            pg_sys::Datum::from(of),
+            pg_sys::Datum::from(label.as_ptr()),
+            pg_sys::Datum::from(0usize),
+            pg_sys::Datum::from(0usize),
+        )
+    };
+    (value != pg_sys::InvalidOid).then(|| pg_sys::Datum::from(value))
 }
 
 /// `level = ANY ('{normal,restricted,sealed}')`

@@ -403,7 +403,32 @@ impl Tuple<'_> {
             let datum = pg_sys::heap_copy_tuple_as_datum(self.tuple, self.desc);
             pgrx::direct_function_call::<String>(pg_sys::row_to_json, &[Some(datum)])
         };
-        text.and_then(|t| serde_json::from_str(&t).ok())
-            .unwrap_or(serde_json::Value::Null)
+        let mut row = text
+            .and_then(|t| serde_json::from_str(&t).ok())
+            .unwrap_or(serde_json::Value::Null);
+        self.leave_out_virtual_columns(&mut row);
+        row
     }
+
+    /// Virtual generated columns are not stored: a tuple says NULL of them, which they are not.
+    #[cfg(feature = "pg18")]
+    fn leave_out_virtual_columns(&self, row: &mut serde_json::Value) {
+        let Some(columns) = row.as_object_mut() else {
+            return;
+        };
+        // SAFETY: a descriptor has as many attributes as it says.
+        for n in 0..unsafe { (*self.desc).natts } {
+            // SAFETY: as above; names end with a NUL.
+            unsafe {
+                let attribute = &*pg_sys::TupleDescAttr(self.desc, n);
+                if attribute.attgenerated as u8 == pg_sys::ATTRIBUTE_GENERATED_VIRTUAL {
+                    let name = CStr::from_ptr(attribute.attname.data.as_ptr());
+                    columns.remove(name.to_string_lossy().as_ref());
+                }
+            }
+        }
+    }
+
+    #[cfg(not(feature = "pg18"))]
+    const fn leave_out_virtual_columns(&self, _: &mut serde_json::Value) {}
 }

@@ -76,6 +76,8 @@ pub enum ColumnProblem {
     WrongType(String),
     /// Its collation takes different texts for equal.
     Nondeterministic,
+    /// It is generated when it is read: rows do not have it.
+    Virtual,
 }
 
 /// The columns that make a row's boundary, by name.
@@ -210,6 +212,8 @@ pub struct Wanted<'a> {
 pub struct UserTable {
     /// The type of its key.
     pub key_type: ColumnType,
+    /// The type of its parents' keys, as its own column has it.
+    pub parent_type: Option<ColumnType>,
     leaves: Vec<Leaf>,
 }
 
@@ -230,16 +234,31 @@ impl UserTable {
         }
         let relation = Relation::open(target).ok_or("its table has been dropped")?;
         let key = column(&relation, &names.key, ColumnType::KEYS).map_err(|p| problem(&names.key, &p))?;
+        let parent = names
+            .parent
+            .as_deref()
+            .map(|name| column(&relation, name, ColumnType::KEYS));
         Ok(UserTable {
             key_type: key.column_type,
+            parent_type: parent.and_then(Result::ok).map(|c| c.column_type),
             leaves,
         })
     }
 
     /// Calls `each` with every visible row at one of the places wanted; with some more than once, and with others
-    /// besides where an index is missing.
-    pub fn search(&self, wanted: &Wanted<'_>, mut each: impl FnMut(Boundary)) {
+    /// besides where an index is missing. Stops early when it returns false.
+    pub fn search(&self, wanted: &Wanted<'_>, mut each: impl FnMut(Boundary) -> bool) {
+        let mut more = true;
+        let mut each = |row| {
+            more = more && each(row);
+            more
+        };
         self.leaves.iter().for_each(|leaf| leaf.search(wanted, &mut each));
+    }
+
+    /// Are there indexes for every place wanted?
+    pub fn is_searchable(&self, wanted: &Wanted<'_>) -> bool {
+        self.leaves.iter().all(|leaf| leaf.is_searchable(wanted))
     }
 
     /// Calls `each` with every visible row of that key, and of that tenant if one is given; stops early when it
@@ -280,22 +299,24 @@ impl Leaf {
         })
     }
 
-    fn search(&self, wanted: &Wanted<'_>, each: &mut impl FnMut(Boundary)) {
-        let Some(relation) = Relation::open(self.oid) else {
-            return;
-        };
+    fn is_searchable(&self, wanted: &Wanted<'_>) -> bool {
         let columns = &self.columns;
-        let mut row = |t: &Tuple<'_>| {
-            each(columns.read(t));
-            true
-        };
         let searchable = |(place, ids): &(Place, Vec<Uuid>)| {
             ids.is_empty()
                 || place.column(columns).is_none_or(|c| c.column_type == ColumnType::Uuid)
                     && (place.column(columns).is_none() || self.places[*place as usize].is_some())
         };
         let keys_searchable = wanted.keys.is_empty() || self.index.is_some_and(|i| !i.tenant_first);
-        if wanted.everywhere || !keys_searchable || !wanted.ids.iter().all(searchable) {
+        !wanted.everywhere && keys_searchable && wanted.ids.iter().all(searchable)
+    }
+
+    fn search(&self, wanted: &Wanted<'_>, each: &mut impl FnMut(Boundary) -> bool) {
+        let Some(relation) = Relation::open(self.oid) else {
+            return;
+        };
+        let columns = &self.columns;
+        let mut row = |t: &Tuple<'_>| each(columns.read(t));
+        if !self.is_searchable(wanted) {
             relation.scan_active(None, &[], row);
             return;
         }
@@ -440,6 +461,10 @@ pub fn column(relation: &Relation, name: &str, wanted: &[ColumnType]) -> Result<
     let (mut type_oid, mut typmod, mut collation) = (pg_sys::InvalidOid, 0, pg_sys::InvalidOid);
     // SAFETY: syscache look-ups for a column that is there; the results are written to our variables.
     unsafe { pg_sys::get_atttypetypmodcoll(relation.oid(), attno, &mut type_oid, &mut typmod, &mut collation) };
+    // SAFETY: a syscache look-up.
+    if unsafe { pg_sys::get_attgenerated(relation.oid(), attno) } as u8 == b'v' {
+        return Err(ColumnProblem::Virtual);
+    }
     match ColumnType::of(type_oid).filter(|t| wanted.contains(t)) {
         None => Err(ColumnProblem::WrongType(type_name(type_oid))),
         // SAFETY: a syscache look-up.
@@ -460,6 +485,7 @@ pub fn problem(name: &str, problem: &ColumnProblem) -> String {
         ColumnProblem::Missing => format!("its table has no column \"{name}\""),
         ColumnProblem::WrongType(t) => format!("its column \"{name}\" is of type {t}"),
         ColumnProblem::Nondeterministic => format!("its column \"{name}\" has a nondeterministic collation"),
+        ColumnProblem::Virtual => format!("its column \"{name}\" is a virtual generated column"),
     }
 }
 
@@ -474,58 +500,6 @@ fn type_name(oid: pg_sys::Oid) -> String {
 pub fn kind_of(relation: &Relation) -> u8 {
     // SAFETY: an open relation has its pg_class row.
     unsafe { (*(*relation.raw()).rd_rel).relkind as u8 }
-}
-
-/// Do constraints of the table hold for every row that a query of it returns? Partitions have them all; tables that
-/// merely inherit do not have foreign keys, nor what was declared NO INHERIT.
-pub fn constraints_hold_below(relation: &Relation) -> bool {
-    // SAFETY: an open relation has its pg_class row.
-    kind_of(relation) == b'p' || unsafe { !(*(*relation.raw()).rd_rel).relhassubclass }
-}
-
-/// Has the table a foreign key, checked for every row, from that column alone to `authz.tenant`?
-pub fn references_tenant(relation: &Relation, column: &str) -> bool {
-    // Numbers that never change, as in `children`.
-    const PG_CONSTRAINT: u32 = 2606;
-    const PG_CONSTRAINT_BY_RELATION: u32 = 2665;
-    let (Some(attno), Some(constraints)) = (
-        relation.column(column),
-        Relation::open(pg_sys::Oid::from(PG_CONSTRAINT)),
-    ) else {
-        return false;
-    };
-    if !constraints_hold_below(relation) {
-        return false;
-    }
-    let named = |name| constraints.column(name);
-    let (Some(of), Some(to), Some(kind), Some(valid), Some(columns)) = (
-        named("conrelid"),
-        named("confrelid"),
-        named("contype"),
-        named("convalidated"),
-        named("conkey"),
-    ) else {
-        return false;
-    };
-    // PostgreSQL 18 knows constraints that are not enforced.
-    let enforced = named("conenforced");
-    let tenant = super::authority::oid("tenant");
-    let index = pg_sys::Oid::from(PG_CONSTRAINT_BY_RELATION);
-    let mut found = false;
-    constraints.scan(
-        &Snapshot::fresh(),
-        Some(index),
-        &[ScanKey::oid(of, relation.oid())],
-        |row| {
-            found = row.char(kind) == Some(b'f')
-                && row.oid(to) == Some(tenant)
-                && row.bool(valid) == Some(true)
-                && enforced.is_none_or(|e| row.bool(e) == Some(true))
-                && row.int2s(columns) == [attno];
-            !found
-        },
-    );
-    found
 }
 
 /// Partitions, and tables that inherit.

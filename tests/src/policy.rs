@@ -83,7 +83,6 @@ pub struct Question {
 pub struct Policy {
     rng: StdRng,
     now: DateTime<Utc>,
-    conditions: &'static [&'static str],
     /// Rows in load order.
     pub rows: Vec<(&'static str, Value)>,
     tenants: Vec<Uuid>,
@@ -99,15 +98,9 @@ const DAY: i64 = 24 * 60;
 impl Policy {
     /// The policy of a seed, at home at an instant.
     pub fn new(seed: u64, now: DateTime<Utc>) -> Policy {
-        Policy::with_conditions(seed, now, &CONDITIONS)
-    }
-
-    /// The same with other conditions.
-    pub fn with_conditions(seed: u64, now: DateTime<Utc>, conditions: &'static [&'static str]) -> Policy {
         let mut policy = Policy {
             rng: StdRng::seed_from_u64(seed),
             now,
-            conditions,
             rows: Vec::new(),
             tenants: Vec::new(),
             places: Vec::new(),
@@ -554,7 +547,7 @@ impl Policy {
             return;
         }
         let (from, until) = self.interval();
-        let condition = self.pick_option(self.conditions, 30);
+        let condition = self.pick_option(&CONDITIONS, 30);
         self.row(
             "authz.role_permission",
             json!({"role_code": role, "permission_code": permission, "condition": condition,

@@ -158,6 +158,256 @@ fn missing_indexes_of_a_partitioned_table_can_be_made_as_it_says() {
     assert_eq!(told.iter().filter(|(s, _)| s == "index").count(), 1, "{told:?}");
 }
 
+/// Only what is searched for several values at once will do, of every row.
+#[test]
+fn indexes_that_are_of_no_use() {
+    let db = Db::with(Start::Extension);
+    let mut c = invoices(&db);
+    execute(
+        &mut c,
+        "CREATE INDEX ON public.invoice USING hash (invoice_id); CREATE INDEX ON public.invoice USING brin (team_id);
+         CREATE INDEX ON public.invoice (owner_id) WHERE level = 'normal'; CREATE INDEX ON public.invoice (amount, invoice_id)",
+    );
+    let told = steps(&mut c, INVOICE);
+    let missing = told.iter().filter(|(s, _)| s == "missing index").count();
+    assert_eq!(missing, 3, "{told:?}");
+}
+
+/// Scopes and owners kept as text are found by indexes of what they are as uuids, however they are spelled.
+#[test]
+fn scopes_kept_as_text() {
+    let db = Db::with(Start::Extension);
+    let mut c = invoices(&db);
+    execute(
+        &mut c,
+        "ALTER TABLE public.invoice ALTER team_id TYPE text, ALTER owner_id TYPE varchar(50);
+         ALTER TABLE public.invoice RENAME owner_id TO \"the Owner\"",
+    );
+    let call = INVOICE.replace("owner_id", "the Owner");
+    let told = steps(&mut c, &call);
+    let missing: Vec<&String> = told
+        .iter()
+        .filter(|(s, _)| s == "missing index")
+        .map(|(_, d)| d)
+        .collect();
+    assert!(missing.iter().any(|m| m.contains("((team_id)::uuid)")), "{missing:?}");
+    assert!(
+        missing.iter().any(|m| m.contains("((\"the Owner\")::uuid)")),
+        "{missing:?}"
+    );
+    for statement in missing {
+        execute(&mut c, statement);
+    }
+    assert!(!steps(&mut c, &call).iter().any(|(s, _)| s.contains("index")));
+
+    let acme = make::tenant(&mut c, "acme");
+    make::team(&mut c, acme, "crew", None, None);
+    make::role(&mut c, "reader", &["invoice.read"]);
+    make::member(&mut c, acme, "alice");
+    make::assign(&mut c, acme, id("alice"), "reader", "team", id("crew"));
+    execute(
+        &mut c,
+        &format!(
+            "INSERT INTO public.invoice (tenant_id, invoice_id, team_id, level)
+             SELECT '{acme}', n, CASE n WHEN 1 THEN '{crew}' WHEN 2 THEN upper('{crew}') WHEN 3 THEN '{{{crew}}}'
+                                        ELSE gen_random_uuid()::text END, 'normal' FROM generate_series(1, 3000) AS n;
+             ANALYZE public.invoice",
+            crew = id("crew")
+        ),
+    );
+    let role = db.role();
+    execute(
+        &mut c,
+        &format!("GRANT SELECT ON public.invoice TO {role}; GRANT EXECUTE ON FUNCTION authz_set_session TO {role}"),
+    );
+    let mut app = db.connect_as(&role);
+    execute(&mut app, &format!("BEGIN; SELECT authz_set_session('{}')", id("alice")));
+    let plan: Vec<String> = app
+        .query("EXPLAIN SELECT FROM public.invoice", &[])
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let plan = plan.join("\n");
+    assert!(plan.contains("Index Cond: ((team_id)::uuid = ANY"), "{plan}");
+    assert!(!plan.contains("Seq Scan"), "{plan}");
+    assert_eq!(value::<i64>(&mut app, "SELECT count(*) FROM public.invoice", &[]), 3);
+    let checked: i64 = value(
+        &mut c,
+        &format!(
+            "SELECT count(*) FROM public.invoice WHERE authz_can('{}'::uuid, 'invoice.read', invoice_id, tenant_id)",
+            id("alice")
+        ),
+        &[],
+    );
+    assert_eq!(checked, 3);
+}
+
+/// A level that is none is not shown, whatever type levels are of; and where the type or a constraint vouches for them, no
+/// row is asked.
+#[test]
+fn levels_of_every_type() {
+    for (level, certain) in [
+        ("text", false),
+        ("varchar(20)", false),
+        ("public.level", false),
+        ("text NOT NULL CHECK (level IN ('normal', 'sealed'))", true),
+        (
+            "varchar(20) NOT NULL CHECK (level IN ('normal', 'restricted', 'sealed'))",
+            true,
+        ),
+        ("varchar(20) CHECK (level IN ('normal', 'restricted', 'sealed'))", false),
+    ] {
+        let db = Db::with(Start::Extension);
+        let mut c = db.connect();
+        let acme = make::tenant(&mut c, "acme");
+        let other = match certain {
+            true => "'normal'",
+            false if level.contains("CHECK") => "NULL",
+            false => "'secret'",
+        };
+        execute(
+            &mut c,
+            &format!(
+                "CREATE TYPE public.level AS ENUM ('secret', 'sealed', 'normal');
+                 CREATE TABLE public.paper (tenant uuid NOT NULL REFERENCES authz.tenant, id integer PRIMARY KEY, level {level});
+                 INSERT INTO public.paper SELECT '{acme}', n, (ARRAY['normal', 'sealed', {other}])[n % 3 + 1]{cast}
+                   FROM generate_series(1, 30) AS n;
+                 INSERT INTO authz.permission_definition (permission_code, resource_type, action_code)
+                 SELECT 'paper.' || a, 'paper', a FROM unnest('{{view,view_restricted,view_sealed}}'::text[]) AS a;
+                 SELECT authz_protect('public.paper', 'paper', 'id', 'tenant', confidentiality => 'level')",
+                cast = if level == "public.level" { "::public.level" } else { "" }
+            ),
+        );
+        make::role(
+            &mut c,
+            "auditor",
+            &["paper.view", "paper.view_restricted", "paper.view_sealed"],
+        );
+        make::principal(&mut c, "auditor");
+        make::assign_platform(&mut c, id("auditor"), "auditor");
+        execute(
+            &mut c,
+            "INSERT INTO authz.operator_profile (principal_id, clearance_level)
+             SELECT principal_id, 'L3' FROM authz.principal ON CONFLICT (principal_id) DO UPDATE SET clearance_level = 'L3'",
+        );
+        let role = db.role();
+        execute(
+            &mut c,
+            &format!("GRANT SELECT ON public.paper TO {role}; GRANT EXECUTE ON FUNCTION authz_set_session TO {role}"),
+        );
+        let mut app = db.connect_as(&role);
+        execute(
+            &mut app,
+            &format!("BEGIN; SELECT authz_set_session('{}')", id("auditor")),
+        );
+        let rows = app.query("EXPLAIN SELECT FROM public.paper", &[]).unwrap();
+        let plan: String = rows.iter().map(|row| row.get::<_, String>(0) + "\n").collect();
+        assert!(plan.contains("authz.still"), "{level}: {plan}");
+        assert_eq!(
+            !plan.contains("level = ANY") && !plan.contains("(level)::text = ANY"),
+            certain,
+            "{level}: {plan}"
+        );
+        let seen: i64 = value(&mut app, "SELECT count(*) FROM public.paper", &[]);
+        assert_eq!(seen, if certain { 30 } else { 20 }, "{level}: {plan}");
+    }
+}
+
+/// Partitions and inheriting tables are closed as they come, by whoever brings them.
+#[test]
+fn what_is_attached_later_is_closed() {
+    let db = Db::with(Start::Extension);
+    let mut c = db.connect();
+    let owner = db.role();
+    execute(
+        &mut c,
+        &format!(
+            "CREATE TABLE public.paper (tenant uuid NOT NULL, id integer NOT NULL) PARTITION BY RANGE (id);
+             CREATE TABLE public.letter (tenant uuid NOT NULL, id integer NOT NULL);
+             INSERT INTO authz.permission_definition (permission_code, resource_type, action_code)
+             VALUES ('paper.view', 'paper', 'view'), ('letter.view', 'letter', 'view');
+             SELECT authz_protect('public.paper', 'paper', 'id', 'tenant'), authz_protect('public.letter', 'letter', 'id', 'tenant');
+             ALTER TABLE public.paper OWNER TO {owner}; ALTER TABLE public.letter OWNER TO {owner};
+             GRANT CREATE, USAGE ON SCHEMA public TO {owner}"
+        ),
+    );
+    let mut o = db.connect_as(&owner);
+    execute(
+        &mut o,
+        "CREATE TABLE public.paper_1 PARTITION OF public.paper FOR VALUES FROM (0) TO (10);
+         CREATE TABLE public.paper_2 (tenant uuid NOT NULL, id integer NOT NULL);
+         CREATE TABLE public.paper_3 (tenant uuid NOT NULL, id integer NOT NULL) PARTITION BY RANGE (id);
+         CREATE TABLE public.paper_31 PARTITION OF public.paper_3 FOR VALUES FROM (20) TO (25);
+         CREATE TABLE public.other (tenant uuid NOT NULL, id integer NOT NULL);
+         CREATE TABLE public.letter_1 () INHERITS (public.letter);
+         CREATE TABLE public.letter_2 (tenant uuid NOT NULL, id integer NOT NULL);
+         CREATE TABLE public.letter_11 () INHERITS (public.letter_1, public.other)",
+    );
+    let closed = |c: &mut Client| -> Vec<String> {
+        c.query(
+            "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+                AND relrowsecurity AND relforcerowsecurity ORDER BY 1",
+            &[],
+        )
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect()
+    };
+    assert_eq!(closed(&mut c), ["letter", "letter_1", "letter_11", "paper", "paper_1"]);
+    execute(
+        &mut o,
+        "ALTER TABLE public.paper ATTACH PARTITION public.paper_2 FOR VALUES FROM (10) TO (20);
+         ALTER TABLE public.paper ATTACH PARTITION public.paper_3 FOR VALUES FROM (20) TO (30);
+         ALTER TABLE public.letter_2 INHERIT public.letter;
+         INSERT INTO public.other VALUES (gen_random_uuid(), 1)",
+    );
+    assert_eq!(
+        closed(&mut c),
+        [
+            "letter",
+            "letter_1",
+            "letter_11",
+            "letter_2",
+            "paper",
+            "paper_1",
+            "paper_2",
+            "paper_3",
+            "paper_31"
+        ]
+    );
+    assert_eq!(value::<i64>(&mut o, "SELECT count(*) FROM public.other", &[]), 1);
+    let open: i64 = value(
+        &mut c,
+        "SELECT sum(cardinality(open_children)) FROM authz.protected_table",
+        &[],
+    );
+    assert_eq!(open, 0);
+    // Without protection nothing is closed again.
+    execute(
+        &mut c,
+        "SELECT authz_unprotect('public.paper'), authz_unprotect('public.letter')",
+    );
+    execute(
+        &mut o,
+        "CREATE TABLE public.paper_4 PARTITION OF public.paper FOR VALUES FROM (30) TO (40)",
+    );
+    assert_eq!(closed(&mut c), [""; 0]);
+    // A table of one's own that only looks like a protected one is nobody else's business.
+    execute(
+        &mut o,
+        "ALTER TABLE public.other ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON public.other;
+         COMMENT ON POLICY p ON public.other IS 'Made by authz_protect.'",
+    );
+    execute(&mut c, "CREATE TABLE public.mine () INHERITS (public.letter_2)");
+    execute(
+        &mut o,
+        "CREATE TABLE public.another () INHERITS (public.other); DROP TABLE public.other CASCADE",
+    );
+    assert_eq!(closed(&mut c), [""; 0]);
+}
+
 #[test]
 fn permissions_that_are_named() {
     let db = Db::with(Start::Extension);

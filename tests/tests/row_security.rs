@@ -200,7 +200,7 @@ impl World {
         let mut admin = db.connect();
         let now: i64 = value(&mut admin, "SELECT extract(epoch FROM now())::bigint", &[]);
         let now = chrono::DateTime::from_timestamp(now, 0).unwrap();
-        let mut policy = Policy::with_conditions(seed, now, &CONDITIONS);
+        let mut policy = Policy::new(seed, now);
         policy.load(&mut admin);
         // Random roles seldom make somebody who sees everything.
         make::principal(&mut admin, "auditor");
@@ -351,6 +351,38 @@ impl World {
         let expected: Vec<Key> = cases.iter().filter(|k| unambiguous.contains(k)).copied().collect();
         self.equal("authz_can of the session", found, &expected, label);
         execute(&mut self.app, "ROLLBACK");
+        self.compare_named(asked, &unambiguous, label);
+    }
+
+    /// The form that names the principal looks at all its tenants and at no context, whatever the session says. Asked by a
+    /// superuser, so that no policy takes part.
+    fn compare_named(
+        &mut self,
+        (principal, tenant, context): (Uuid, Option<Uuid>, &str),
+        unambiguous: &[Key],
+        label: &dyn Fn() -> String,
+    ) {
+        let table = ("case_record", "case_id");
+        let plain = allowed(&mut self.admin, table, &["case.view"], (principal, None, "{}"));
+        let plain: Vec<Key> = plain.into_iter().filter(|k| unambiguous.contains(k)).collect();
+        act(&mut self.admin, principal, tenant, context);
+        for (name, of) in [
+            ("authz_can of the principal", ""),
+            ("authz_can of the principal and the row's tenant", ", tenant_id"),
+        ] {
+            for (_, settings) in PLANS {
+                execute(&mut self.admin, "SAVEPOINT s");
+                execute(&mut self.admin, settings);
+                let sql = format!(
+                    "SELECT tenant_id, case_id FROM case_record WHERE authz_can(authz_principal(), 'case.view', case_id{of})"
+                );
+                let mut found = keys(&mut self.admin, &sql);
+                found.retain(|k| unambiguous.contains(k));
+                self.equal(name, found, &plain, label);
+                execute(&mut self.admin, "ROLLBACK TO s");
+            }
+        }
+        execute(&mut self.admin, "ROLLBACK");
     }
 
     /// Compares what somebody can change.
@@ -408,9 +440,60 @@ impl World {
             &[],
         );
         execute(&mut self.app, "ROLLBACK");
-        if let Err(e) = merged {
-            // A row that may be seen and not updated: MERGE raises an error, and says nothing but that.
-            assert_eq!(e.code().map(|c| c.code()), Some("42501"), "{}\n{}", report(&e), label());
+        let of_tenants = edit.iter().filter(|k| k.0.is_some()).count() as u64;
+        match merged {
+            Ok(merged) => assert_eq!(merged, of_tenants, "MERGE\n{}", label()),
+            Err(e) => panic!("{}\n{}", report(&e), label()),
+        }
+    }
+
+    /// Compares what becomes of rows that are given another title, by which conditions decide: a row that may be changed must
+    /// be one that may be changed afterwards, too.
+    fn compare_changes(&mut self, (principal, tenant, context): (Uuid, Option<Uuid>, &'static str), label: &str) {
+        let all = keys(
+            &mut self.admin,
+            "SELECT tenant_id, case_id FROM case_record WHERE tenant_id IS NOT NULL ORDER BY md5(case_id::text) LIMIT 15",
+        );
+        let mut changed = BTreeMap::<&str, Vec<Key>>::new();
+        let mut expected = changed.clone();
+        for (title, key) in ["alpha", "beta"].iter().flat_map(|t| all.iter().map(move |k| (*t, *k))) {
+            let (of, case) = (key.0.unwrap(), key.1);
+            let check = format!(
+                "SELECT bool_and(authz_can('{principal}'::uuid, p, '{case}'::uuid, '{of}', '{context}'::jsonb))
+                   FROM unnest(ARRAY['case.view', 'case.edit']) AS p"
+            );
+            let change =
+                format!("UPDATE case_record SET title = '{title}' WHERE tenant_id = '{of}' AND case_id = '{case}'");
+            execute(&mut self.admin, "BEGIN");
+            let before: bool = value(&mut self.admin, &check, &[]);
+            execute(&mut self.admin, &change);
+            let after: bool = value(&mut self.admin, &check, &[]);
+            execute(&mut self.admin, "ROLLBACK");
+            let outcome = match (before && tenant.is_none_or(|t| t == of), after) {
+                (false, _) => "not seen for a change",
+                (true, false) => "changed to what may not be",
+                (true, true) => "changed",
+            };
+            expected.entry(outcome).or_default().push(key);
+
+            act(&mut self.app, principal, tenant, context);
+            let outcome = match self.app.execute(&change, &[]) {
+                Ok(0) => "not seen for a change",
+                Ok(_) => "changed",
+                Err(e) if e.code().is_some_and(|c| c.code() == "42501") => "changed to what may not be",
+                Err(e) => panic!("{}\nin: {change}\n{label}", report(&e)),
+            };
+            execute(&mut self.app, "ROLLBACK");
+            changed.entry(outcome).or_default().push(key);
+        }
+        for outcome in ["not seen for a change", "changed to what may not be", "changed"] {
+            let mut found = changed.remove(outcome).unwrap_or_default();
+            let mut wanted = expected.remove(outcome).unwrap_or_default();
+            found.sort();
+            wanted.sort();
+            self.equal("UPDATE of a title", found, &wanted, &|| {
+                format!("{outcome}: {label}, principal {principal}, tenant {tenant:?}, context {context}")
+            });
         }
     }
 
@@ -500,46 +583,6 @@ fn copied(c: &mut Client, sql: &str) -> Vec<Key> {
     found
 }
 
-/// Conditions that look at nothing but the boundary: of a row that is about to be written, or that is decided again after
-/// a lock was waited for, no other column is known (see `conditions_see_the_columns_of_stored_rows_only`).
-const CONDITIONS: [&str; 6] = [
-    "true",
-    "1 / 0 == 1",
-    "context.region == 'eu'",
-    "context.level >= 3",
-    "resource.confidentiality == 'normal'",
-    "resource.title == 'no column of a boundary'",
-];
-
-/// A condition over another column than those of the boundary is evaluated where the snapshot shows the row, and false
-/// where it could only be guessed: never by the columns that the row used to have.
-#[test]
-fn conditions_see_the_columns_of_stored_rows_only() {
-    let db = Db::new();
-    let mut c = db.connect();
-    let acme = make::tenant(&mut c, "acme");
-    make::member(&mut c, acme, "alice");
-    make::case(&mut c, acme, "affair");
-    make::case(&mut c, acme, "other");
-    make::role(&mut c, "reader", &[]);
-    execute(
-        &mut c,
-        "INSERT INTO authz.role_permission (role_code, permission_code, condition)
-         SELECT 'reader', p, 'resource.title == ''affair'''
-         FROM unnest(ARRAY['case.view', 'case.edit', 'case.comment']) AS p",
-    );
-    make::assign(&mut c, acme, id("alice"), "reader", "tenant", acme);
-    execute(&mut c, PROTECT);
-    let role = application(&db, &mut c);
-    let mut app = db.connect_as(&role);
-    act(&mut app, id("alice"), None, "{}");
-    assert_eq!(titles(&mut app, "SELECT title FROM case_record"), ["affair"]);
-    assert!(titles(&mut app, "SELECT title FROM case_record FOR UPDATE").is_empty());
-    let changed = app.execute("UPDATE case_record SET title = 'affair'", &[]).unwrap();
-    assert_eq!(changed, 0, "no row may be changed by what it used to be");
-    execute(&mut app, "ROLLBACK");
-}
-
 fn one_policy(seed: u64) -> BTreeMap<&'static str, (u64, u64)> {
     let mut world = World::new(seed);
     let mut changes: Vec<String> = Vec::new();
@@ -556,6 +599,7 @@ fn one_policy(seed: u64) -> BTreeMap<&'static str, (u64, u64)> {
                 &label,
             );
             if n % 3 == round {
+                world.compare_changes((principal, None, context), &label);
                 world.compare_inserts(
                     (principal, if n % 2 == 0 { None } else { Some(tenant) }, context),
                     &label,
@@ -932,8 +976,15 @@ fn a_platform_auditor_sees_exactly_what_the_check_allows() {
         "through the parent"
     );
     execute(&mut app, "ROLLBACK");
-    // By the child itself: made after the parent was protected, it is reported, and closed by protecting the parent again.
+    // By the child itself: made after the parent was protected, and closed at once. Opened by hand it is reported, and closed
+    // by protecting the parent again.
     let open = "SELECT open_children::text FROM authz.protected_table WHERE resource_type = 'case'";
+    assert_eq!(titles(&mut c, open), ["{}"]);
+    execute(
+        &mut c,
+        "ALTER EVENT TRIGGER authz_close_children DISABLE; ALTER TABLE child DISABLE ROW LEVEL SECURITY;
+         ALTER EVENT TRIGGER authz_close_children ENABLE ALWAYS",
+    );
     assert_eq!(titles(&mut c, open), ["{child}"]);
     execute(&mut c, PROTECT);
     assert_eq!(titles(&mut c, open), ["{}"]);
@@ -1116,6 +1167,18 @@ fn keys_that_are_in_two_tenants() {
 }
 
 #[test]
+fn scopes_kept_as_text() {
+    things(
+        "CREATE TABLE public.thing (tenant uuid NOT NULL, key integer NOT NULL, team text, owner varchar(40));
+         CREATE FUNCTION public.spell() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN NEW.team := CASE NEW.key % 4 WHEN 0 THEN upper(NEW.team) WHEN 1 THEN '{' || NEW.team || '}' ELSE NEW.team END; RETURN NEW; END $$;
+         CREATE TRIGGER spell BEFORE INSERT ON public.thing FOR EACH ROW EXECUTE FUNCTION public.spell()",
+        "n",
+        None,
+    );
+}
+
+#[test]
 fn partitioned_tables() {
     things(
         &thing_table(
@@ -1136,7 +1199,9 @@ fn policies_by_hand() {
     for policy in [
         "authz_can('thing.view', key)",
         "authz_can('thing.view'::text, key::bigint)",
+        "authz_can(authz_principal(), 'thing.view', key) AND (authz_tenant() IS NULL OR tenant = authz_tenant())",
         "authz_can(authz_principal(), 'thing.view', key, tenant) AND (authz_tenant() IS NULL OR tenant = authz_tenant())",
+        "authz_can(authz_principal(), 'thing.view', key, tenant, NULL) AND tenant IS NOT DISTINCT FROM coalesce(authz_tenant(), tenant)",
         "authz_row('thing.view', key, tenant, team => team, owner => owner)",
         "authz_can('thing.view', key::text)",
     ] {

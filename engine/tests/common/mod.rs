@@ -393,7 +393,7 @@ impl Policy {
         let mut chain = vec![node(text)];
         chain.extend(parent.chain.iter().cloned());
         let mut child = Resource::scope(node(text), id("tenant:1"), chain);
-        child.parent = Parent::Resource(Box::new(parent));
+        child.parent = Parent::Resource(std::rc::Rc::new(parent));
         self.resource = Ok(child);
     }
 
