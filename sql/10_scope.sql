@@ -8,6 +8,7 @@ CREATE TABLE authz.tenant (
     name text NOT NULL,
     status text COLLATE "C" NOT NULL DEFAULT 'active',
     settings jsonb NOT NULL DEFAULT '{}',
+    status_since timestamptz NOT NULL DEFAULT '-infinity',
     created_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT tenant_pkey PRIMARY KEY (tenant_id),
     CONSTRAINT tenant_slug_key UNIQUE (slug),
@@ -20,7 +21,10 @@ COMMENT ON COLUMN authz.tenant.tenant_id IS 'Key.';
 COMMENT ON COLUMN authz.tenant.slug IS 'Short name, unique over all tenants, as in a host name or path.';
 COMMENT ON COLUMN authz.tenant.name IS 'Display name.';
 COMMENT ON COLUMN authz.tenant.status IS 'active, suspended or archived.';
-COMMENT ON COLUMN authz.tenant.settings IS 'Settings of the application, a JSON object; no decision reads it.';
+COMMENT ON COLUMN authz.tenant.settings IS
+    'Settings of the application, a JSON object; no decision reads it. privileged_access in it limits privileged sessions.';
+COMMENT ON COLUMN authz.tenant.status_since IS
+    'Since when it has this status, by default always; kept by the database.';
 COMMENT ON COLUMN authz.tenant.created_at IS 'When the row was inserted.';
 
 CREATE TABLE authz.organization (

@@ -33,6 +33,7 @@ BEGIN
     FOR t IN
         SELECT * FROM (VALUES
             ('tenant',                    $a$'tenant', 'tenant_id'$a$),
+            ('tenant_status_history',     $a$'tenant', 'tenant_id'$a$),
             ('organization',              $a$'tenant', 'tenant_id', 'group', 'organization_id'$a$),
             ('team',                      $a$'tenant', 'tenant_id', 'group', 'team_id'$a$),
             ('project',                   $a$'tenant', 'tenant_id', 'group', 'project_id'$a$),

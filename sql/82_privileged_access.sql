@@ -196,7 +196,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION authz.access_state(authz.privileged_access_session) IS
     'The state of a privileged session: requested, approved, rejected, withdrawn, running, ended or expired.';
-REVOKE ALL ON FUNCTION authz.access_state(authz.privileged_access_session) FROM PUBLIC;
+-- Executable by everybody: it tells of a row that the caller has. Views call it with their reader's privileges.
 
 CREATE FUNCTION authz_approve_access(session uuid, reason text DEFAULT NULL) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -48,7 +48,16 @@ mod authz {}
 extension_sql_file!("../sql/00_schema.sql", name = "schema", bootstrap);
 extension_sql_file!("../sql/05_guard.sql", name = "guard", requires = ["schema"]);
 extension_sql_file!("../sql/10_scope.sql", name = "scope", requires = ["guard"]);
-extension_sql_file!("../sql/20_principal.sql", name = "principal", requires = ["scope"]);
+extension_sql_file!(
+    "../sql/12_tenant_status.sql",
+    name = "tenant_status",
+    requires = ["scope"]
+);
+extension_sql_file!(
+    "../sql/20_principal.sql",
+    name = "principal",
+    requires = ["tenant_status"]
+);
 extension_sql_file!("../sql/25_profile.sql", name = "profile", requires = ["principal"]);
 extension_sql_file!("../sql/27_lock.sql", name = "lock", requires = ["profile"]);
 extension_sql_file!("../sql/30_role.sql", name = "role", requires = ["lock"]);

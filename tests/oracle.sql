@@ -195,7 +195,12 @@ member AS (
       FROM asker a
       JOIN authz.tenant_membership m ON m.principal_id = a.principal
        AND oracle.during(a.t, m.joined_at, least(m.expires_at, m.revoked_at))
-      JOIN authz.tenant t ON t.tenant_id = m.tenant_id AND t.status = 'active'
+      JOIN authz.tenant t ON t.tenant_id = m.tenant_id
+       AND CASE WHEN a.past
+                THEN EXISTS (SELECT FROM authz.tenant_status_history h
+                              WHERE h.tenant_id = t.tenant_id AND h.status = 'active'
+                                AND oracle.during(a.t, h.valid_from, h.valid_until))
+                ELSE t.status = 'active' END
      WHERE CASE WHEN a.past
                 THEN EXISTS (SELECT FROM authz.tenant_membership_history h
                               WHERE h.principal_id = a.principal AND h.tenant_id = m.tenant_id

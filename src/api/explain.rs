@@ -92,7 +92,7 @@ fn notes(explained: &Explained) -> Vec<String> {
         .into_iter()
         .chain(boundary)
         .chain([
-            "the trees of organizations, teams and projects, the tenant's status, resource types, permission implication, MFA and clearance are as they are now: they have no history".to_owned(),
+            "the trees of organizations, teams and projects, resource types, permission implication, MFA and clearance are as they are now: they have no history".to_owned(),
         ])
         .collect()
 }

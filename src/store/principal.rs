@@ -271,7 +271,7 @@ fn load_memberships(id: Uuid, when: When, reading: &mut Reading) -> Vec<(Uuid, I
     };
     active
         .into_iter()
-        .filter(|(t, _)| tenant::is_active(*t, reading))
+        .filter(|(t, _)| tenant::is_active(*t, when, reading))
         .collect()
 }
 

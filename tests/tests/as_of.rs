@@ -89,6 +89,10 @@ fn r18_each_change_is_seen_from_its_instant_on_and_not_before() {
         ),
     );
     let inside = mark(&mut c);
+    execute(&mut c, "UPDATE authz.tenant SET status = 'suspended'");
+    let closed = mark(&mut c);
+    execute(&mut c, "UPDATE authz.tenant SET status = 'active'");
+    let open = mark(&mut c);
     make::revoke(&mut c, assignment);
     let revoked = mark(&mut c);
     let expected = [
@@ -101,6 +105,8 @@ fn r18_each_change_is_seen_from_its_instant_on_and_not_before() {
         (&lifted, true),
         (&outside, false),
         (&inside, true),
+        (&closed, false),
+        (&open, true),
         (&revoked, false),
     ];
     for (at, allowed) in expected {
@@ -632,7 +638,8 @@ fn answers_about_the_past_do_not_change_with_the_present() {
               WHERE revoked_at IS NULL AND granted_at <= now();
              INSERT INTO authz.resource_access_rule (tenant_id, resource_type, effect, grantee_type, priority)
              SELECT tenant_id, 'tenant', 'deny', 'any', 100 FROM authz.tenant;
-             UPDATE authz.principal SET status = 'disabled'",
+             UPDATE authz.principal SET status = 'disabled';
+             UPDATE authz.tenant SET status = 'suspended'",
         );
         let (asked, allowed, changed): (i64, i64, i64) = {
             let row = c
