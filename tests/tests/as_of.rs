@@ -735,3 +735,87 @@ fn a_check_as_of_an_instant_over_sixty_thousand_changes_takes_at_most_five_milli
     println!("as-of check over 60,000 changes: median {median:?}, 99 % within {most:?}");
     assert!(median.as_millis() < 5, "median {median:?}");
 }
+
+/// Beyond the limit up to which grants are held in memory they are probed for, in the past as well.
+#[test]
+fn many_grants_of_one_grantee_are_answered_about_the_past() {
+    let db = Db::new();
+    let mut c = db.connect();
+    let acme = make::tenant(&mut c, "acme");
+    make::case(&mut c, acme, "affair");
+    make::case(&mut c, acme, "other");
+    make::member(&mut c, acme, "alice");
+    execute(
+        &mut c,
+        &format!(
+            "INSERT INTO authz.resource_access_grant
+                 (tenant_id, resource_type, resource_id, grantee_type, grantee_id, permission_code)
+             SELECT '{acme}'::uuid, 'case', gen_random_uuid()::text, 'principal', '{alice}', 'case.view' FROM generate_series(1, 10100)
+             UNION ALL SELECT '{acme}', 'case', '{case}', 'principal', '{alice}', 'case.view'",
+            alice = id("alice"),
+            case = id("affair")
+        ),
+    );
+    let held = mark(&mut c);
+    execute(
+        &mut c,
+        "UPDATE authz.resource_access_grant SET revoked_at = clock_timestamp()",
+    );
+    let revoked = mark(&mut c);
+    for (at, allowed) in [(&held, true), (&revoked, false)] {
+        assert_eq!(can_at(&mut c, "alice", "case.view", "affair", at), allowed, "at {at}");
+        assert!(!can_at(&mut c, "alice", "case.view", "other", at), "at {at}");
+        let listed: i64 = value(
+            &mut c,
+            "SELECT count(*) FROM authz_resources($1, 'case.view', at => $2::text::timestamptz)",
+            &[&id("alice"), at],
+        );
+        assert_eq!(listed, i64::from(allowed));
+    }
+}
+
+#[test]
+fn keys_of_every_type_are_asked_about_in_the_past() {
+    let db = Db::new();
+    let mut c = db.connect();
+    let acme = make::tenant(&mut c, "acme");
+    make::member(&mut c, acme, "alice");
+    for (kind, key_type, key) in [("invoice", "bigint", "4711"), ("ticket", "text", "'T-1'")] {
+        execute(
+            &mut c,
+            &format!(
+                "CREATE TABLE public.{kind} (tenant_id uuid, id {key_type} PRIMARY KEY);
+                 INSERT INTO public.{kind} VALUES ('{acme}', {key});
+                 INSERT INTO authz.resource_type (resource_type, target, key_column, tenant_column)
+                 VALUES ('{kind}', 'public.{kind}', 'id', 'tenant_id');
+                 INSERT INTO authz.permission_definition (permission_code, resource_type, action_code)
+                 VALUES ('{kind}.view', '{kind}', 'view');
+                 INSERT INTO authz.resource_access_grant
+                     (tenant_id, resource_type, resource_id, grantee_type, grantee_id, permission_code)
+                 VALUES ('{acme}', '{kind}', {key}::text, 'principal', '{}', '{kind}.view')",
+                id("alice")
+            ),
+        );
+        let held = mark(&mut c);
+        execute(
+            &mut c,
+            "UPDATE authz.resource_access_grant SET revoked_at = clock_timestamp() WHERE revoked_at IS NULL",
+        );
+        let revoked = mark(&mut c);
+        for (at, allowed) in [(&held, true), (&revoked, false)] {
+            let answer: bool = value(
+                &mut c,
+                &format!("SELECT authz_can_at($1, '{kind}.view', {key}::{key_type}, $2::text::timestamptz)"),
+                &[&id("alice"), at],
+            );
+            let listed: i64 = value(
+                &mut c,
+                &format!(
+                    "SELECT count(*) FROM authz_principals('{kind}.view', {key}::{key_type}, at => $1::text::timestamptz)"
+                ),
+                &[at],
+            );
+            assert_eq!((answer, listed), (allowed, i64::from(allowed)), "{kind} at {at}");
+        }
+    }
+}
