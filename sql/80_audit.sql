@@ -72,7 +72,7 @@ BEGIN
     EXECUTE format('CREATE INDEX %I ON %s (tenant_id, occurred_at)', name || '_tenant_idx', target);
     EXECUTE format('CREATE INDEX %I ON %s (resource_id, resource_type, occurred_at)', name || '_resource_idx', target);
     EXECUTE format('CREATE INDEX %I ON %s (occurred_at) WHERE access_result = %L', name || '_denied_idx', target, 'denied');
-    EXECUTE format('CREATE INDEX %I ON %s (xact)', name || '_xact_idx', target);
+    EXECUTE format('CREATE INDEX %I ON %s (cluster_id, xact, audit_id)', name || '_xact_idx', target);
     EXECUTE format('CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON %s
                         FOR EACH STATEMENT EXECUTE FUNCTION authz.refuse_change()', target);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER guard_truncate', target);
@@ -133,6 +133,9 @@ COMMENT ON FUNCTION authz.lock_audit_table(regclass) IS
     'Locks a table, or gives up after 2 seconds (SQLSTATE 55P03), without ever standing in the queue before writers.';
 REVOKE ALL ON FUNCTION authz.lock_audit_table(regclass) FROM PUBLIC;
 
+-- Whoever makes or archives partitions does so alone: two would each hold what the other one needs.
+INSERT INTO authz.hierarchy_lock (hierarchy) VALUES ('audit_partition');
+
 CREATE FUNCTION authz.prepare_audit_partitions(months_ahead integer DEFAULT 3) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -147,21 +150,20 @@ BEGIN
             MESSAGE = format('months_ahead is %s', coalesce(months_ahead::text, 'NULL')),
             HINT = 'Give the number of months after this one that get a partition, from 0 to 120.';
     END IF;
-    FOR begins IN
+    PERFORM authz.lock_hierarchy('audit_partition');
+    -- As an array: a query that is still open would keep the default partition from being altered.
+    FOREACH begins IN ARRAY ARRAY(
         SELECT (authz.audit_month(statement_timestamp()) AT TIME ZONE 'UTC' + make_interval(months => n)) AT TIME ZONE 'UTC'
         FROM generate_series(0, months_ahead) AS n
         UNION
         SELECT DISTINCT authz.audit_month(e.occurred_at) FROM authz.access_audit_event_default AS e
-        ORDER BY 1
+        ORDER BY 1)
     LOOP
         name := format('access_audit_event_y%sm%s', to_char(begins AT TIME ZONE 'UTC', 'FMYYYY'),
                        to_char(begins AT TIME ZONE 'UTC', 'MM'));
         -- A month that was archived keeps its table; events of it that come late stay in the default partition.
         CONTINUE WHEN begins < '0001-01-01Z' OR to_regclass(format('authz.%I', name)) IS NOT NULL;
         IF made = 0 THEN
-            -- In this order, so that two that run at once do not deadlock.
-            PERFORM pg_advisory_xact_lock('authz.access_audit_event'::regclass::oid::bigint);
-            CONTINUE WHEN to_regclass(format('authz.%I', name)) IS NOT NULL;
             PERFORM authz.lock_audit_table('authz.access_audit_event_default');
         END IF;
         ends := (begins AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC';
@@ -186,3 +188,48 @@ $$;
 COMMENT ON FUNCTION authz.prepare_audit_partitions(integer) IS
     'Makes the partitions of authz.access_audit_event for this month, as many months ahead, and every month that has rows in the default partition, and moves those rows; the number of partitions made.';
 REVOKE ALL ON FUNCTION authz.prepare_audit_partitions(integer) FROM PUBLIC;
+
+-- Lines of JSON that backends could not write themselves, because their transactions were rolled back. A line that was
+-- written already (its worker ended before it could say so) is not written again.
+CREATE FUNCTION authz.insert_access_events(lines text[]) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO authz.access_audit_event (audit_id, tenant_id, principal_id, action_code, resource_type, resource_id,
+                                          access_result, policy_reason, request_id, support_session_id, source_ip,
+                                          user_agent, occurred_at, context, asked_by, db_role)
+    SELECT e.audit_id, e.tenant_id, e.principal_id, e.action_code, e.resource_type, e.resource_id,
+           e.access_result, e.policy_reason, e.request_id, e.support_session_id, e.source_ip,
+           e.user_agent, e.occurred_at, e.context, e.asked_by, e.db_role
+    FROM unnest(lines) AS l (line)
+    CROSS JOIN LATERAL jsonb_populate_record(NULL::authz.access_audit_event, l.line::jsonb) AS e
+    WHERE NOT EXISTS (SELECT FROM authz.access_audit_event AS a
+                      WHERE a.audit_id = e.audit_id AND a.occurred_at = e.occurred_at)
+$$;
+COMMENT ON FUNCTION authz.insert_access_events(text[]) IS
+    'Writes access events that are given as lines of JSON, except those that are there already.';
+REVOKE ALL ON FUNCTION authz.insert_access_events(text[]) FROM PUBLIC;
+
+CREATE FUNCTION authz.deliver_access_events(lines text[]) RETURNS integer[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    refused integer[] := '{}';
+BEGIN
+    BEGIN
+        PERFORM authz.insert_access_events(lines);
+        RETURN refused;
+    EXCEPTION WHEN OTHERS THEN
+        -- One of them cannot be written; the others can.
+        NULL;
+    END;
+    FOR n IN 1 .. cardinality(lines) LOOP
+        BEGIN
+            PERFORM authz.insert_access_events(ARRAY[lines[n]]);
+        EXCEPTION WHEN OTHERS THEN
+            refused := refused || n;
+        END;
+    END LOOP;
+    RETURN refused;
+END
+$$;
+COMMENT ON FUNCTION authz.deliver_access_events(text[]) IS
+    'What the background workers call: writes access events that are given as lines of JSON; the positions of those that cannot be written.';
+REVOKE ALL ON FUNCTION authz.deliver_access_events(text[]) FROM PUBLIC;

@@ -83,6 +83,26 @@ pub fn not_writable(why: &str) -> ! {
     )
 }
 
+/// 25001: sealing and verifying need to see what has been committed since the transaction began.
+pub fn snapshot_kept() -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
+        "the audit cannot be sealed or verified in this transaction".to_owned(),
+        "Its isolation level keeps one snapshot.".to_owned(),
+        "Call it under READ COMMITTED.".to_owned(),
+    )
+}
+
+/// 22023: an anchor that is none.
+pub fn bad_anchor() -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        "the anchor cannot be read".to_owned(),
+        "It is not of the form authz1:NUMBER:HASH.".to_owned(),
+        "Pass what authz_audit_head() or authz_audit_seal() returned.".to_owned(),
+    )
+}
+
 /// 22023: an event that is neither of an allowed access nor of a denied one.
 pub fn bad_access_result(given: Option<&str>) -> ! {
     raise(

@@ -147,6 +147,17 @@ extension_sql_file!(
     requires = ["login", api::can::can_text]
 );
 extension_sql_file!("../sql/88_maintenance.sql", name = "maintenance", requires = ["work"]);
+extension_sql_file!(
+    "../sql/89_audit_seal.sql",
+    name = "audit_seal",
+    requires = [
+        "maintenance",
+        api::seal::audit_seal,
+        api::seal::audit_verify,
+        api::seal::audit_head,
+        api::seal::seal_archive
+    ]
+);
 extension_sql_file!("../sql/90_privilege.sql", name = "privilege", finalize);
 
 /// Called by PostgreSQL when the library is loaded into a backend.
@@ -156,4 +167,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::invalidation::register();
     pg::transaction::watch(write::pending::on_end);
     pg::transaction::watch(pg::view::on_end);
+    if pg::queue::register() {
+        pg::worker::register();
+    }
 }

@@ -4,6 +4,16 @@ use crate::pg::session_setting;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
 use std::ffi::CStr;
 
+/// The default of `authz.audit_queue_size`, in kB: about twenty thousand events.
+const AUDIT_QUEUE_SIZE_DEFAULT: i32 = 8 * 1024;
+
+static AUDIT_QUEUE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(AUDIT_QUEUE_SIZE_DEFAULT);
+
+/// Bytes of the queue of access events.
+pub fn audit_queue_size() -> usize {
+    usize::try_from(AUDIT_QUEUE_SIZE.get()).unwrap_or(0) * 1024
+}
+
 /// The default of `authz.cache_size`, in kB: about two thousand principals with fifty bindings each.
 const CACHE_SIZE_DEFAULT: i32 = 16 * 1024;
 
@@ -77,6 +87,20 @@ static LOGIN_MAX_FAILURES: GucSetting<i32> = GucSetting::<i32>::new(5);
 
 /// Defines the settings; once, when the library is loaded.
 pub fn define() {
+    // SAFETY: reads a variable of the process. A setting of this context can be defined only then, and without the
+    // queue there is nothing to set.
+    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        GucRegistry::define_int_guc(
+            c"authz.audit_queue_size",
+            c"Room for access events of transactions that were rolled back, until a background worker has written them.",
+            c"Where it is used up, events go to the server's log.",
+            &AUDIT_QUEUE_SIZE,
+            64,
+            1024 * 1024,
+            GucContext::Postmaster,
+            GucFlags::UNIT_KB,
+        );
+    }
     GucRegistry::define_int_guc(
         c"authz.cache_size",
         c"Memory that each backend may use for compiled principals, scopes and rules.",

@@ -9,6 +9,7 @@ mod principals;
 mod privileged;
 mod resources;
 mod row;
+mod seal;
 mod session;
 mod stats;
 mod triggers;

@@ -68,6 +68,13 @@ fn relation(name: &'static str) -> pg_sys::Oid {
     oid
 }
 
+/// Is the extension in this database, with its access events?
+pub fn installed() -> bool {
+    // SAFETY: a syscache look-up by a NUL-terminated name, without error when it is missing.
+    let namespace = unsafe { pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true) };
+    namespace != pg_sys::InvalidOid && exists("access_audit_event")
+}
+
 /// Is there a table `authz.name`?
 pub fn exists(name: &str) -> bool {
     look_up(name) != pg_sys::InvalidOid

@@ -8,6 +8,7 @@ pub mod history;
 pub mod invalidation;
 pub mod json;
 pub mod plan;
+pub mod query;
 pub mod queue;
 pub mod record;
 pub mod relation;

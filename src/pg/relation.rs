@@ -20,6 +20,12 @@ impl Relation {
         (!raw.is_null()).then(|| Relation { raw })
     }
 
+    /// Locks a table as an INSERT does, until the end of the transaction, and learns what others have done to it.
+    pub fn lock_for_insert(oid: pg_sys::Oid) {
+        // SAFETY: takes a heavyweight lock, and receives invalidations as every lock does.
+        unsafe { pg_sys::LockRelationOid(oid, pg_sys::RowExclusiveLock as i32) }
+    }
+
     /// Its OID.
     pub fn oid(&self) -> pg_sys::Oid {
         // SAFETY: open.

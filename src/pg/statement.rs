@@ -2,7 +2,7 @@
 
 use super::authority;
 use super::relation::Relation;
-use pgrx::pg_sys;
+use pgrx::{IntoDatum, pg_sys};
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
@@ -31,6 +31,30 @@ impl Parameter {
     /// A timestamptz, or any other number of 8 bytes.
     pub fn int8(number: i64) -> Parameter {
         Parameter(Some(pg_sys::Datum::from(number)))
+    }
+
+    /// A bytea.
+    pub fn bytes(bytes: Option<&[u8]>) -> Parameter {
+        Parameter(bytes.and_then(IntoDatum::into_datum))
+    }
+
+    /// A text[].
+    pub fn texts(texts: Option<&[String]>) -> Parameter {
+        Parameter(texts.and_then(|t| t.to_vec().into_datum()))
+    }
+
+    /// What SPI takes for it.
+    pub(super) fn value(&self) -> pg_sys::Datum {
+        self.0.unwrap_or(pg_sys::Datum::from(0usize))
+    }
+
+    /// What SPI takes for NULL or not.
+    pub(super) const fn null(&self) -> c_char {
+        if self.0.is_some() {
+            b' ' as c_char
+        } else {
+            b'n' as c_char
+        }
     }
 
     /// A role's name.
@@ -83,14 +107,8 @@ impl Statement {
     /// Runs it as the owner of `authz.table`, whoever calls.
     pub fn run(&self, table: &'static str, parameters: &[Parameter]) {
         assert_eq!(parameters.len(), self.types.len(), "a parameter for each type");
-        let mut values: Vec<pg_sys::Datum> = parameters
-            .iter()
-            .map(|p| p.0.unwrap_or(pg_sys::Datum::from(0usize)))
-            .collect();
-        let nulls: Vec<c_char> = parameters
-            .iter()
-            .map(|p| if p.0.is_some() { b' ' } else { b'n' } as c_char)
-            .collect();
+        let mut values: Vec<pg_sys::Datum> = parameters.iter().map(Parameter::value).collect();
+        let nulls: Vec<c_char> = parameters.iter().map(Parameter::null).collect();
         let owner = owner(table);
         let (mut user, mut context) = (pg_sys::InvalidOid, 0);
         // SAFETY: values and nulls have an element for each parameter of the plan. Should anything raise an error,

@@ -1,6 +1,6 @@
 //! Being told how transactions end.
 
-use pgrx::pg_sys;
+use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_void;
 
 /// What happened to a transaction or a subtransaction.
@@ -23,6 +23,7 @@ pub enum End {
 /// Must neither raise an error nor panic: called when nothing can be undone any more.
 type Callback = fn(End);
 
+#[pg_guard]
 unsafe extern "C-unwind" fn on_end(event: pg_sys::XactEvent::Type, callback: *mut c_void) {
     use pg_sys::XactEvent::*;
     let end = match event {
@@ -35,10 +36,11 @@ unsafe extern "C-unwind" fn on_end(event: pg_sys::XactEvent::Type, callback: *mu
     unsafe { std::mem::transmute::<*mut c_void, Callback>(callback)(end) }
 }
 
+#[pg_guard]
 unsafe extern "C-unwind" fn on_sub_end(
     event: pg_sys::SubXactEvent::Type,
     id: pg_sys::SubTransactionId,
-    _: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
     callback: *mut c_void,
 ) {
     use pg_sys::SubXactEvent::*;

@@ -3,6 +3,7 @@
 use super::event::{self, Event};
 use super::{outlet, pending};
 use crate::error;
+use crate::pg::relation::Relation;
 use crate::pg::statement::{self, Parameter, Statement};
 use crate::pg::{authority, session_setting, worker};
 use authz_engine::Instant;
@@ -12,6 +13,8 @@ use std::ffi::CStr;
 
 /// The table of access events.
 const TABLE: &str = "access_audit_event";
+/// Its partition for events of months that have none.
+pub const DEFAULT: &str = "access_audit_event_default";
 
 thread_local! {
     static INSERT: Statement = const {
@@ -79,14 +82,21 @@ fn line(event: &Event) -> String {
     event.line(&session_setting::session_role_name())
 }
 
-/// Asks for the partition of a month that has none, without waiting for it. The event goes to the default partition
-/// until then: whoever made a partition here would hold a lock that other writers wait for, until this transaction ends.
-fn prepare_month(at: Instant) {
+/// Asks for the partitions of this month and the next where there are none, without waiting for them. The event goes to
+/// the default partition until then: whoever made a partition here would hold a lock that other writers wait for, until
+/// this transaction ends.
+pub fn prepare_month(at: Instant) {
     let month @ (year, number) = event::month(at);
     if PREPARED.get() == month {
         return;
     }
-    if authority::exists(&format!("{TABLE}_y{year:04}m{number:02}")) {
+    let next = (year + number / 12, number % 12 + 1);
+    if !is_there(month) {
+        // While it is held no partition is attached. An insert that has looked for its partition before one is attached
+        // would fail, because the default partition must not have the row any more.
+        Relation::lock_for_insert(authority::oid(DEFAULT));
+    }
+    if is_there(month) && is_there(next) {
         PREPARED.set(month);
     } else if ASKED.get().is_none_or(|then| at - then > PATIENCE) {
         ASKED.set(Some(at));
@@ -94,12 +104,16 @@ fn prepare_month(at: Instant) {
     }
 }
 
+fn is_there((year, month): (i64, i64)) -> bool {
+    authority::exists(&format!("{TABLE}_y{year:04}m{month:02}"))
+}
+
 /// Microseconds until a month that still has no partition is asked for again.
 const PATIENCE: Instant = 60_000_000;
 
 /// Makes the partitions that are missing, if the extension is (still) there.
 pub fn prepare_partitions() {
-    if authority::exists(TABLE) {
+    if authority::installed() {
         static PREPARE: &CStr = c"SELECT authz.prepare_audit_partitions()";
         Statement::new(PREPARE, &[]).run(TABLE, &[]);
     }

@@ -9,12 +9,18 @@
 //! |---|---|
 //! | `event` | what an event says, and its JSON |
 //! | `audit` | writes the row |
+//! | `deliver` | what the background workers do |
 //! | `pending` | keeps the lines of the open transaction |
 //! | `spill` | a list of lines that does not fill the memory |
+//! | `seal` | chains closed batches of events |
+//! | `verify` | compares the events with the chain |
 //! | `outlet` | hands lines over: to the queue of the background workers, or to the server's log |
 
 pub mod audit;
+pub mod deliver;
 pub mod event;
 pub mod outlet;
 pub mod pending;
+pub mod seal;
 mod spill;
+pub mod verify;

@@ -64,6 +64,11 @@ impl Cluster {
 
     /// A hot standby of this cluster.
     pub fn standby(&self) -> Cluster {
+        self.standby_with(&[])
+    }
+
+    /// The same with further settings.
+    pub fn standby_with(&self, settings: &[&str]) -> Cluster {
         let directory = fresh_directory();
         run(as_owner(&program("pg_basebackup"))
             .args([
@@ -77,7 +82,9 @@ impl Cluster {
             .arg(&self.directory)
             .args(["-p", &PORT.to_string(), "-D"])
             .arg(directory.join("data")));
-        Cluster::launch(directory, &["hot_standby = on"])
+        let mut all = vec!["hot_standby = on"];
+        all.extend(settings);
+        Cluster::launch(directory, &all)
     }
 
     /// The same cluster, started anew with other settings.
@@ -90,7 +97,49 @@ impl Cluster {
         Cluster::launch(old.directory.clone(), settings)
     }
 
+    /// What the server has written to its log.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.directory.join("log")).unwrap_or_default()).into_owned()
+    }
+
+    /// The postmaster's process id.
+    pub fn postmaster(&self) -> u32 {
+        let file = self.directory.join("data/postmaster.pid");
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        text.lines()
+            .next()
+            .and_then(|line| line.trim().parse().ok())
+            .expect("the first line is a process id")
+    }
+
+    /// Kills the postmaster, as a power switch would, and starts the cluster again.
+    pub fn crash(self, settings: &[&str]) -> Cluster {
+        kill(self.postmaster());
+        let old = std::mem::ManuallyDrop::new(self);
+        // Its children notice one after the other; until the last is gone its memory is in use.
+        let mut cluster = Cluster::try_launch(old.directory.clone(), settings);
+        for _ in 0..100 {
+            if cluster.is_ok() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            cluster = Cluster::try_launch(old.directory.clone(), settings);
+        }
+        cluster.unwrap_or_else(|log| panic!("the server did not start: {log}"))
+    }
+
+    /// Makes a primary of a standby.
+    pub fn promote(&self) {
+        run(as_owner(&program("pg_ctl"))
+            .args(["promote", "-w", "-D"])
+            .arg(self.directory.join("data")));
+    }
+
     fn launch(directory: PathBuf, settings: &[&str]) -> Cluster {
+        Cluster::try_launch(directory, settings).unwrap_or_else(|log| panic!("the server did not start: {log}"))
+    }
+
+    fn try_launch(directory: PathBuf, settings: &[&str]) -> Result<Cluster, String> {
         let data = directory.join("data");
         let log = directory.join("log");
         let mut options = format!(
@@ -109,8 +158,6 @@ impl Cluster {
             port: PORT,
             user: "postgres".to_owned(),
         });
-        // Made before the start, so that a failed start is cleaned up as well.
-        let cluster = Cluster { server, directory };
         let mut start = as_owner(&program("pg_ctl"));
         start
             .args(["start", "-w", "-t", "60", "-D"])
@@ -124,13 +171,17 @@ impl Cluster {
             .stderr(std::process::Stdio::null())
             .status()
             .expect("pg_ctl runs");
-        assert!(
-            started.success(),
-            "the server did not start: {}",
-            std::fs::read_to_string(&log).unwrap_or_default()
-        );
-        cluster
+        if started.success() {
+            Ok(Cluster { server, directory })
+        } else {
+            Err(std::fs::read_to_string(&log).unwrap_or_default())
+        }
     }
+}
+
+/// Ends a process at once.
+pub fn kill(pid: u32) {
+    run(Command::new("kill").args(["-9", &pid.to_string()]));
 }
 
 impl Drop for Cluster {
