@@ -131,9 +131,10 @@ BEGIN
         END IF;
         PERFORM authz.seal_archive(partition::text, from_time, to_time, events);
         EXECUTE format('ALTER TABLE authz.access_audit_event DETACH PARTITION %s', partition);
-        EXECUTE format('CREATE TRIGGER guard_change BEFORE UPDATE OR DELETE ON %s
+        -- The guard went with the parent. This one has a name of its own, so that the table can be attached again.
+        EXECUTE format('CREATE TRIGGER guard_archive BEFORE UPDATE OR DELETE ON %s
                             FOR EACH ROW EXECUTE FUNCTION authz.refuse_change()', partition);
-        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER guard_change', partition);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER guard_archive', partition);
         RETURN NEXT;
     END LOOP;
 END

@@ -1,6 +1,7 @@
 //! Queries over many rows, read one after the other.
 
 use super::statement::Parameter;
+use pgrx::varlena::{varatt_is_1b_e, varatt_is_4b_c, varlena_to_byte_slice};
 use pgrx::{FromDatum, pg_sys};
 use ring::digest::Context;
 use std::ffi::{CStr, CString, c_char};
@@ -10,7 +11,6 @@ use uuid::Uuid;
 const FETCH: i64 = 1000;
 
 /// How a column's value becomes bytes.
-#[derive(Clone, Copy)]
 enum Form {
     /// A number of so many bytes, most significant first.
     Number(usize),
@@ -21,7 +21,7 @@ enum Form {
     /// A `name`.
     Name,
     /// Whatever else: the text of its output function.
-    Output(pg_sys::Oid),
+    Output(Box<pg_sys::FmgrInfo>),
 }
 
 fn form(type_oid: pg_sys::Oid) -> Form {
@@ -35,9 +35,14 @@ fn form(type_oid: pg_sys::Oid) -> Form {
         pg_sys::NAMEOID => Form::Name,
         other => {
             let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
-            // SAFETY: the type of a column exists.
-            unsafe { pg_sys::getTypeOutputInfo(other, &mut function, &mut is_varlena) };
-            Form::Output(function)
+            let mut info = Box::new(pg_sys::FmgrInfo::default());
+            // SAFETY: the type of a column exists, and has an output function. What is looked up lives in the memory
+            // context of the query.
+            unsafe {
+                pg_sys::getTypeOutputInfo(other, &mut function, &mut is_varlena);
+                pg_sys::fmgr_info(function, &mut *info);
+            }
+            Form::Output(info)
         }
     }
 }
@@ -46,7 +51,7 @@ fn form(type_oid: pg_sys::Oid) -> Form {
 pub struct Row<'a> {
     values: &'a [pg_sys::Datum],
     nulls: &'a [bool],
-    forms: &'a [Form],
+    forms: &'a mut [Form],
 }
 
 impl Row<'_> {
@@ -87,7 +92,7 @@ impl Row<'_> {
 
     /// Adds the canonical form of the columns from `first` on: for each one whether it is NULL, its length, its bytes.
     /// The same on every machine and in every version of PostgreSQL, whatever the session's settings.
-    pub fn digest(&self, first: usize, digest: &mut Context) {
+    pub fn digest(&mut self, first: usize, digest: &mut Context) {
         for column in first..self.values.len() {
             let Some(datum) = self.datum(column) else {
                 digest.update(&[0]);
@@ -102,16 +107,19 @@ impl Row<'_> {
             // SAFETY: each value is of the type that its form was made for; detoasted copies live until the memory
             // context of the batch is reset.
             unsafe {
-                match self.forms[column] {
-                    Form::Number(n) => put(&(datum.value() as u64).to_be_bytes()[8 - n..]),
+                match &mut self.forms[column] {
+                    Form::Number(n) => put(&(datum.value() as u64).to_be_bytes()[8 - *n..]),
                     Form::Uuid => put(&*datum.cast_mut_ptr::<[u8; 16]>()),
                     Form::Text => {
-                        let text = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
-                        put(pgrx::varlena::varlena_to_byte_slice(text));
+                        let mut text = datum.cast_mut_ptr();
+                        if varatt_is_1b_e(text) || varatt_is_4b_c(text) {
+                            text = pg_sys::pg_detoast_datum_packed(text);
+                        }
+                        put(varlena_to_byte_slice(text));
                     }
                     Form::Name => put(CStr::from_ptr(datum.cast_mut_ptr()).to_bytes()),
-                    Form::Output(function) => {
-                        put(CStr::from_ptr(pg_sys::OidOutputFunctionCall(function, datum)).to_bytes())
+                    Form::Output(info) => {
+                        put(CStr::from_ptr(pg_sys::OutputFunctionCall(&mut **info, datum)).to_bytes())
                     }
                 }
             }
@@ -121,7 +129,12 @@ impl Row<'_> {
 
 /// Runs a query, under a new snapshot where the isolation level has such, and calls `each` for its rows until it
 /// returns false.
-pub fn for_each(sql: &str, types: &[pg_sys::Oid], parameters: &[Parameter], mut each: impl FnMut(&Row<'_>) -> bool) {
+pub fn for_each(
+    sql: &str,
+    types: &[pg_sys::Oid],
+    parameters: &[Parameter],
+    mut each: impl FnMut(&mut Row<'_>) -> bool,
+) {
     assert_eq!(parameters.len(), types.len(), "a parameter for each type");
     let sql = CString::new(sql).expect("our statements have no NUL");
     let mut types = types.to_vec();
@@ -172,10 +185,10 @@ pub fn for_each(sql: &str, types: &[pg_sys::Oid], parameters: &[Parameter], mut 
                     row_values.as_mut_ptr(),
                     row_nulls.as_mut_ptr(),
                 );
-                more = each(&Row {
+                more = each(&mut Row {
                     values: &row_values,
                     nulls: &row_nulls,
-                    forms: &forms,
+                    forms: &mut forms,
                 });
                 if !more {
                     break;

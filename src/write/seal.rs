@@ -48,7 +48,7 @@ const LEAF: usize = 16 + 8 + 32;
 
 impl Leaf {
     /// Of a row whose columns are transaction, key, instant, and from there on those that are hashed.
-    pub fn of(row: &Row<'_>) -> Leaf {
+    pub fn of(row: &mut Row<'_>) -> Leaf {
         let mut digest = Context::new(&SHA256);
         row.digest(FIRST_HASHED, &mut digest);
         Leaf {
@@ -109,7 +109,7 @@ pub fn for_each_event(
     columns: &[String],
     cluster: i64,
     (from, to): (Place, Place),
-    each: impl FnMut(&Row<'_>) -> bool,
+    each: impl FnMut(&mut Row<'_>) -> bool,
 ) {
     use pg_sys::{INT8OID, UUIDOID, XID8OID};
     query::for_each(
