@@ -16,6 +16,7 @@ REVOKE ALL ON FUNCTION
 REVOKE ALL ON FUNCTION authz.plan_support(internal), authz.call_support(internal) FROM PUBLIC;
 -- Who may call them decides what the events say.
 REVOKE ALL ON FUNCTION
+    authz.cluster_id(),
     authz.record_access(text, text, text, uuid, text, text, jsonb, uuid),
     authz.record_denial(text, text, text, uuid, text, text, jsonb, uuid)
     FROM PUBLIC;

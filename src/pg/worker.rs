@@ -6,7 +6,7 @@ use pgrx::bgworkers::{
     BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, DynamicBackgroundWorker, SignalWakeFlags,
 };
 use pgrx::{IntoDatum, pg_guard, pg_sys};
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 use std::time::Duration;
 
 fn worker(name: &str, function: &str) -> BackgroundWorkerBuilder {
@@ -17,10 +17,23 @@ fn worker(name: &str, function: &str) -> BackgroundWorkerBuilder {
         .enable_spi_access()
 }
 
+unsafe extern "C-unwind" {
+    /// What ends an ordinary backend: at the next opportunity, also while it waits for a lock.
+    fn die(signal: c_int);
+}
+
 /// Connects to the database that the worker was started for.
 fn connect(database: pg_sys::Datum) -> u32 {
     let oid = database.value() as u32;
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGTERM);
+    // SAFETY: called once, at the start of the worker. A worker that noticed its end only between two batches could
+    // keep a database from being dropped.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(pg_sys::SIGTERM as c_int, Some(die));
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(pg_sys::SIGTERM as c_int, Some(die));
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(pg_sys::Oid::from(oid)), None);
     oid
 }
