@@ -646,9 +646,10 @@ impl Attributes for Facts<'_> {
         self.subject.map_or(Value::Null, |s| (*s.attributes).clone())
     }
 
-    fn resource(&self, resource: &Resource) -> Value {
+    fn resource(&self, resource: &Resource, needs_row: bool) -> Value {
         clock::check_stack_depth();
         let row = match self.columns {
+            _ if !needs_row => Value::Null,
             Columns::Given(row) if self.is_row(resource) => (*row).clone(),
             Columns::Missing(asked) if self.is_row(resource) => {
                 asked.set(true);

@@ -23,6 +23,19 @@ pub const MAX_DEPTH: usize = 64;
 /// The variables that a condition may mention.
 pub const VARIABLES: [&str; 4] = ["principal", "resource", "context", "now"];
 
+/// Attributes of a resource that do not come from its row as such.
+pub const BOUNDARY: [&str; 9] = [
+    "type",
+    "id",
+    "tenant",
+    "organization",
+    "team",
+    "project",
+    "owner",
+    "confidentiality",
+    "deleted",
+];
+
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// A parsed condition.
@@ -31,6 +44,8 @@ pub struct Condition {
     program: Program,
     /// Which of [`VARIABLES`] it mentions: the others are not made for it.
     mentions: [bool; VARIABLES.len()],
+    /// Does it ask of the resource more than its [`BOUNDARY`]?
+    needs_row: bool,
 }
 
 impl fmt::Debug for Condition {
@@ -53,8 +68,9 @@ pub struct Malformed {
 pub trait Attributes {
     /// The principal's attributes.
     fn principal(&self) -> serde_json::Value;
-    /// The attributes of the resource at hand (the one asked about, or its parent): its boundary and its row's columns.
-    fn resource(&self, resource: &Resource) -> serde_json::Value;
+    /// The attributes of the resource at hand (the one asked about, or its parent): its [`BOUNDARY`] and, where they are
+    /// needed, its row's columns.
+    fn resource(&self, resource: &Resource, needs_row: bool) -> serde_json::Value;
     /// What the caller said of the request.
     fn context(&self) -> serde_json::Value;
 }
@@ -105,10 +121,12 @@ impl Condition {
             });
         }
         let mentions = VARIABLES.map(|name| shape.mentioned.contains(&name));
+        let needs_row = shape.needs_row;
         Ok(Condition {
             source: source.into(),
             program,
             mentions,
+            needs_row,
         })
     }
 
@@ -123,7 +141,7 @@ impl Condition {
         for (name, _) in VARIABLES.iter().zip(self.mentions).filter(|(_, mentioned)| *mentioned) {
             let value = match *name {
                 "principal" => value_of(attributes.principal()),
-                "resource" => value_of(attributes.resource(resource)),
+                "resource" => value_of(attributes.resource(resource, self.needs_row)),
                 "context" => value_of(attributes.context()),
                 _ => timestamp(at),
             };
@@ -141,20 +159,31 @@ impl Condition {
 struct Shape<'e> {
     depth: usize,
     mentioned: Vec<&'e str>,
+    needs_row: bool,
     unknown: Option<&'e str>,
 }
 
 impl<'e> Shape<'e> {
     fn of(root: &'e IdedExpr) -> Shape<'e> {
         let (mut depth, mut mentioned, mut bound) = (0, Vec::new(), Vec::new());
+        let mut needs_row = false;
         let mut todo = vec![(root, 1)];
         while let Some((e, level)) = todo.pop() {
             depth = depth.max(level);
             let mut below = |e: &'e IdedExpr| todo.push((e, level + 1));
             match &e.expr {
                 Expr::Unspecified | Expr::Literal(_) => {}
-                Expr::Ident(name) => mentioned.push(name.as_str()),
-                Expr::Select(select) => below(&select.operand),
+                Expr::Ident(name) => {
+                    mentioned.push(name.as_str());
+                    needs_row |= name == "resource";
+                }
+                Expr::Select(select) => match &select.operand.expr {
+                    Expr::Ident(name) if name == "resource" && BOUNDARY.contains(&select.field.as_str()) => {
+                        mentioned.push(name.as_str());
+                        depth = depth.max(level + 1);
+                    }
+                    _ => below(&select.operand),
+                },
                 Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).for_each(below),
                 Expr::List(list) => list.elements.iter().for_each(below),
                 Expr::Map(MapExpr { entries }) | Expr::Struct(StructExpr { entries, .. }) => {
@@ -183,6 +212,7 @@ impl<'e> Shape<'e> {
             depth,
             unknown: mentioned.iter().copied().find(|name| !known(name)),
             mentioned,
+            needs_row,
         }
     }
 }
@@ -232,7 +262,7 @@ mod tests {
         fn principal(&self) -> serde_json::Value {
             json!({"type": "human", "clearance_level": "L2"})
         }
-        fn resource(&self, _: &Resource) -> serde_json::Value {
+        fn resource(&self, _: &Resource, _: bool) -> serde_json::Value {
             json!({"confidentiality": "normal", "amount": 12.5, "tags": ["a", "b"]})
         }
         fn context(&self) -> serde_json::Value {
@@ -266,6 +296,29 @@ mod tests {
         assert!(ask("context.level").is_err(), "not a boolean");
         assert!(ask("context.level / 0 == 1").is_err());
         assert!(ask("'x' > 3").is_err());
+    }
+
+    #[test]
+    fn the_row_is_needed_where_more_than_the_boundary_is_asked_for() {
+        let needs = |source| Condition::parse(source).unwrap().needs_row;
+        for without in [
+            "context.level > 3",
+            "resource.confidentiality == 'normal' && has(resource.team)",
+            "principal.resource == 'x'",
+        ] {
+            assert!(!needs(without), "{without}");
+        }
+        for with in [
+            "resource.amount > 3",
+            "resource.row.team == 'x'",
+            "resource['type'] == 'x'",
+            "'team' in resource",
+            "has(resource.amount)",
+            "[resource].exists(r, r.amount > 3)",
+            "resource.team.amount == 1 || resource.amount == 1",
+        ] {
+            assert!(needs(with), "{with}");
+        }
     }
 
     #[test]

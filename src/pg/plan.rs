@@ -544,7 +544,11 @@ impl Call {
                     let still = function(c"still", &[pg_sys::INT8OID])?;
                     let seen = once(call(all, pg_sys::INT8OID, &[permission, self.by_principal()]));
                     (*parse).hasSubLinks = true;
-                    let mut everything = call(still, pg_sys::BOOLOID, &[seen]);
+                    // Outside of policies, an outer join has rows that are none of the table's.
+                    let (key, _) = row.column(&names.key)?;
+                    let is_row = null_test(key, pg_sys::NullTestType::IS_NOT_NULL);
+                    let still = call(still, pg_sys::BOOLOID, &[seen]);
+                    let mut everything = and_or(pg_sys::BoolExprType::AND_EXPR, &[still, is_row]);
                     if let Some(name) = &names.confidentiality
                         && !row.level_is_certain(name)
                     {

@@ -307,6 +307,34 @@ fn who_sees_everything_is_asked_once() {
     execute(&mut app, "ROLLBACK");
 }
 
+/// Asked about rows that an outer join made up, those who see everything see none.
+#[test]
+fn rows_of_outer_joins_are_nobodys() {
+    let (_db, mut admin, _) = folders("uuid", "uuid", "md5(n::text)::uuid", KEY);
+    for who in ["auditor", "bob"] {
+        act(&mut admin, who);
+        for call in [
+            "authz_can('folder.view', f.id)",
+            "authz_can(authz_principal(), 'folder.view', f.id)",
+            "authz_can('file.view', d.id)",
+            "authz_row('folder.view', f.id, f.tenant, team => f.team, confidentiality => f.level)",
+        ] {
+            let sql = format!(
+                "SELECT count(*) FROM generate_series(1, 100) AS n LEFT JOIN public.folder AS f ON f.id = md5((n + 50)::text)::uuid
+                    LEFT JOIN public.file AS d ON d.id = n * 100 + 1 AND n > 50 WHERE {call}"
+            );
+            let found: i64 = value(&mut admin, &sql, &[]);
+            let of_table = match (who, call.contains("file")) {
+                ("auditor", true) => 10,
+                ("auditor", false) => 10,
+                _ => 0,
+            };
+            assert_eq!(found, of_table, "{who}: {call}");
+        }
+        execute(&mut admin, "ROLLBACK");
+    }
+}
+
 #[test]
 fn writing_children() {
     let (_db, mut admin, mut app) = folders("uuid", "uuid", "md5(n::text)::uuid", KEY);

@@ -422,3 +422,35 @@ fn conditions_through_views_and_workers() {
         );
     }
 }
+
+/// Where the call of a policy is given nothing but the boundary, that is what conditions may ask for.
+#[test]
+fn conditions_over_the_boundary_need_no_row() {
+    let (_db, mut admin, _) = deals(PLAIN);
+    let acme = id("acme");
+    for (n, (condition, expected)) in [
+        ("resource.tenant == resource.tenant && resource.type == 'deal'", true),
+        (
+            "resource.confidentiality == 'normal' && resource.deleted == false",
+            true,
+        ),
+        ("resource.id == '2'", false),
+        ("resource.amount == null || resource.amount != null", false),
+        ("!has(resource.amount)", false),
+        ("resource.row == null", false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let who = format!("person {n}");
+        let role = format!("role_{n}");
+        make::role(&mut admin, &role, &[]);
+        make::allow(&mut admin, &role, "deal.view", Some(condition));
+        make::member(&mut admin, acme, &who);
+        make::assign(&mut admin, acme, id(&who), &role, "tenant", acme);
+        act(&mut admin, &who);
+        let allowed: bool = value(&mut admin, &format!("SELECT authz_row('deal.view', 1, '{acme}')"), &[]);
+        assert_eq!(allowed, expected, "{condition}");
+        execute(&mut admin, "ROLLBACK");
+    }
+}

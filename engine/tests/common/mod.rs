@@ -91,7 +91,7 @@ impl Attributes for Seen {
     fn principal(&self) -> Value {
         (*self.principal).clone()
     }
-    fn resource(&self, resource: &Resource) -> Value {
+    fn resource(&self, resource: &Resource, _: bool) -> Value {
         json!({"confidentiality": resource.confidentiality.name(), "key": resource.key.to_string()})
     }
     fn context(&self) -> Value {
