@@ -951,11 +951,12 @@ fn the_parents_reason_is_the_reason() {
     let Parent::Resource(case) = &mut p.it().parent else {
         panic!("a parent")
     };
-    case.confidentiality = Confidentiality::Sealed;
+    std::rc::Rc::make_mut(case).confidentiality = Confidentiality::Sealed;
     assert_eq!(p.ask("document.view"), Reason::Confidentiality);
     let Parent::Resource(case) = &mut p.it().parent else {
         panic!("a parent")
     };
+    let case = std::rc::Rc::make_mut(case);
     case.confidentiality = Confidentiality::Normal;
     case.deleted = true;
     assert_eq!(p.ask("document.view"), ResourceDeleted);
