@@ -89,7 +89,7 @@ CREATE TABLE authz.hierarchy_lock (
     CONSTRAINT hierarchy_lock_pkey PRIMARY KEY (hierarchy)
 );
 INSERT INTO authz.hierarchy_lock (hierarchy)
-VALUES ('organization'), ('team'), ('role_inheritance'), ('permission_implication');
+VALUES ('organization'), ('team'), ('role_inheritance'), ('permission_implication'), ('sod_constraint');
 COMMENT ON TABLE authz.hierarchy_lock IS
     'One row for each hierarchy, updated by whoever adds an edge to it, so that concurrent halves of a cycle meet.';
 COMMENT ON COLUMN authz.hierarchy_lock.hierarchy IS 'The table that holds the edges.';

@@ -85,8 +85,12 @@ CREATE TABLE authz.permission_definition (
     description text,
     requires_mfa boolean NOT NULL DEFAULT false,
     access_mode text COLLATE "C" NOT NULL DEFAULT 'auto',
+    is_system_permission boolean NOT NULL DEFAULT false,
+    defined_by uuid,
     CONSTRAINT permission_definition_pkey PRIMARY KEY (permission_code),
     CONSTRAINT permission_definition_resource_type_action_code_key UNIQUE (resource_type, action_code),
+    CONSTRAINT permission_definition_defined_by_fkey
+        FOREIGN KEY (defined_by) REFERENCES authz.principal (principal_id),
     CONSTRAINT permission_definition_permission_code_check
         CHECK (permission_code = resource_type || '.' || action_code),
     CONSTRAINT permission_definition_resource_type_check
@@ -104,6 +108,10 @@ COMMENT ON COLUMN authz.permission_definition.requires_mfa IS
     'Allowed only to a principal who has a second factor enrolled and has used it.';
 COMMENT ON COLUMN authz.permission_definition.access_mode IS
     'read: a support session has it; write: it has not; auto: it has it where the action is view, read or list.';
+COMMENT ON COLUMN authz.permission_definition.is_system_permission IS
+    'The extension itself asks for it: it cannot be deleted or renamed, nor this flag be given or taken back.';
+COMMENT ON COLUMN authz.permission_definition.defined_by IS
+    'The principal who defined it, and may be the first to put it into a role; NULL: the database owner.';
 
 CREATE TABLE authz.permission_implication (
     permission_code text COLLATE "C" NOT NULL,

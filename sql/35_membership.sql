@@ -2,6 +2,7 @@
 -- Status is kept like that of principals (20_principal.sql).
 
 CREATE TABLE authz.tenant_membership (
+    membership_id uuid NOT NULL DEFAULT gen_random_uuid(),
     tenant_id uuid NOT NULL,
     principal_id uuid NOT NULL,
     status text COLLATE "C" NOT NULL DEFAULT 'active',
@@ -15,6 +16,7 @@ CREATE TABLE authz.tenant_membership (
     active_until timestamptz NOT NULL
         GENERATED ALWAYS AS (least(coalesce(expires_at, 'infinity'), coalesce(revoked_at, 'infinity'))) STORED,
     CONSTRAINT tenant_membership_pkey PRIMARY KEY (tenant_id, principal_id, joined_at),
+    CONSTRAINT tenant_membership_membership_id_key UNIQUE (membership_id),
     CONSTRAINT tenant_membership_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES authz.tenant (tenant_id),
     CONSTRAINT tenant_membership_principal_id_fkey
         FOREIGN KEY (principal_id) REFERENCES authz.principal (principal_id),
@@ -40,6 +42,7 @@ CREATE INDEX tenant_membership_expiry_idx ON authz.tenant_membership (expires_at
     WHERE revoked_at IS NULL AND expires_at IS NOT NULL;
 COMMENT ON TABLE authz.tenant_membership IS
     'A principal belongs to a tenant. Without an active membership nothing inside the tenant counts.';
+COMMENT ON COLUMN authz.tenant_membership.membership_id IS 'One word for the membership; the key is the other three columns.';
 COMMENT ON COLUMN authz.tenant_membership.tenant_id IS 'The tenant.';
 COMMENT ON COLUMN authz.tenant_membership.principal_id IS 'The principal.';
 COMMENT ON COLUMN authz.tenant_membership.status IS
@@ -101,7 +104,10 @@ BEGIN
         END IF;
         -- A membership that has run out without being revoked makes room for the new one. (A row that comes with its
         -- own revocation, as from a dump, takes no room.)
-        IF NEW.revoked_at IS NULL THEN
+        IF NEW.revoked_at IS NULL
+           AND EXISTS (SELECT FROM authz.tenant_membership
+                       WHERE tenant_id = NEW.tenant_id AND principal_id = NEW.principal_id
+                         AND revoked_at IS NULL AND expires_at <= now()) THEN
             UPDATE authz.tenant_membership SET revoked_at = expires_at
             WHERE tenant_id = NEW.tenant_id AND principal_id = NEW.principal_id
               AND revoked_at IS NULL AND expires_at <= now();

@@ -231,16 +231,23 @@ COMMENT ON COLUMN authz.resource_access_grant.active_until IS
 -- revocation, as from a dump, takes no place.)
 CREATE FUNCTION authz.close_expired_assignment() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    expired uuid;
 BEGIN
-    -- Two statements, since an index is searched for an equal value or for NULL, not for either.
+    -- Looked for first: nearly always there is none, and an UPDATE of no rows would still fire statement triggers. Two
+    -- queries, since an index is searched for an equal value or for NULL, not for either.
     IF NEW.scope_type = 'platform' THEN
-        UPDATE authz.principal_role_assignment SET revoked_at = expires_at
+        SELECT assignment_id INTO expired FROM authz.principal_role_assignment
         WHERE principal_id = NEW.principal_id AND role_code = NEW.role_code AND scope_type = NEW.scope_type
           AND scope_id IS NULL AND tenant_id IS NULL AND revoked_at IS NULL AND expires_at <= now();
     ELSE
-        UPDATE authz.principal_role_assignment SET revoked_at = expires_at
+        SELECT assignment_id INTO expired FROM authz.principal_role_assignment
         WHERE principal_id = NEW.principal_id AND role_code = NEW.role_code AND scope_type = NEW.scope_type
           AND scope_id = NEW.scope_id AND tenant_id = NEW.tenant_id AND revoked_at IS NULL AND expires_at <= now();
+    END IF;
+    IF FOUND THEN
+        UPDATE authz.principal_role_assignment SET revoked_at = expires_at
+        WHERE assignment_id = expired AND revoked_at IS NULL;
     END IF;
     RETURN NEW;
 END
@@ -250,11 +257,16 @@ REVOKE ALL ON FUNCTION authz.close_expired_assignment() FROM PUBLIC;
 
 CREATE FUNCTION authz.close_expired_grant() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    expired uuid;
 BEGIN
-    UPDATE authz.resource_access_grant SET revoked_at = expires_at
+    SELECT grant_id INTO expired FROM authz.resource_access_grant
     WHERE resource_id = NEW.resource_id AND grantee_id = NEW.grantee_id AND permission_code = NEW.permission_code
       AND resource_type = NEW.resource_type AND grantee_type = NEW.grantee_type AND tenant_id = NEW.tenant_id
       AND revoked_at IS NULL AND expires_at <= now();
+    IF FOUND THEN
+        UPDATE authz.resource_access_grant SET revoked_at = expires_at WHERE grant_id = expired AND revoked_at IS NULL;
+    END IF;
     RETURN NEW;
 END
 $$;

@@ -22,6 +22,16 @@ REVOKE ALL ON FUNCTION
     FROM PUBLIC;
 -- Who has privileged access is not everybody's business. (Whether one's own session is masked is asked by views.)
 REVOKE ALL ON FUNCTION authz.active_privileged_session(uuid, uuid) FROM PUBLIC;
+-- They tell of authority without asking who wants to know.
+REVOKE ALL ON FUNCTION
+    authz.holds(text, uuid, text, text),
+    authz.principal_holds(uuid, text, uuid, text, text),
+    authz.role_missing(text, uuid, text, text),
+    authz.permission_missing(text, uuid, text, text),
+    authz.is_addressed(text, text, uuid),
+    authz.in_logical_worker(),
+    authz.write_owner(oid, text, text, uuid, text)
+    FROM PUBLIC;
 -- Whoever may set a session may be anybody.
 REVOKE ALL ON FUNCTION authz_set_session(uuid, uuid, jsonb, boolean) FROM PUBLIC;
 
@@ -64,6 +74,13 @@ BEGIN
             ('reach_int8', 'In a plan: the keys that authz.via is true for.'),
             ('reach_text', 'In a plan: the keys that authz.via is true for.'),
             ('plan_support', 'Planner support function of authz.via, authz.row_exact and authz.row_condition.'),
+            ('holds', 'Does the session''s principal hold the permission at the scope, by standing authority (not by a privileged session)? At platform scope tenant and scope_id are NULL.'),
+            ('principal_holds', 'The same of any principal, of whose request nothing is known.'),
+            ('role_missing', 'The permissions of a role that the session''s principal may not hand on at the scope; NULL: there is no session, or it does not reach that scope.'),
+            ('permission_missing', 'The same for a permission with what it implies.'),
+            ('is_addressed', 'Does a grant or rule of the tenant that addresses the grantee address the session''s principal?'),
+            ('write_owner', 'Runs the UPDATE of authz_transfer_ownership as the table''s owner.'),
+            ('in_logical_worker', 'Is this a worker of logical replication?'),
             ('authz_check', 'authz_can, and an access event of the answer. Never NULL.'),
             ('authz_require', 'Returns if the session''s principal may use the permission on the resource, else fails with SQLSTATE 42501. Leaves an access event, a denial also where the transaction rolls back.'),
             ('authz_audit_seal', 'Chains the events of all ended transactions that are not sealed yet: seals made, events in them, and the head of the chain.'),

@@ -15,7 +15,7 @@ use crate::store::When;
 use authz_engine::condition::Attributes;
 use authz_engine::decide::Silent;
 use authz_engine::name::{Kind, Permission};
-use authz_engine::subject::BindingIndex;
+use authz_engine::subject::{BindingIndex, Grantee};
 use authz_engine::{Explanation, Found, Instant, Key, Question, Reason, Resource, Subject, decide, explain};
 use hashbrown::HashSet;
 use serde_json::Value;
@@ -190,6 +190,39 @@ impl Asker {
         explain(&self.question(permission, found, &elsewhere, &facts))
     }
 
+    /// A question about a place that counts standing authority only (`authz_engine::delegate`).
+    pub fn ask_standing<T>(
+        &self,
+        permission: Permission,
+        resource: Located,
+        context: Option<&Value>,
+        answer: impl FnOnce(&Question<'_>) -> T,
+    ) -> T {
+        let elsewhere = match &self.subject {
+            Some(subject) => self.elsewhere(subject, &resource),
+            None => [None, None],
+        };
+        let facts = Facts {
+            policy: &self.policy,
+            subject: self.subject.as_deref(),
+            context,
+            unstored: None,
+        };
+        let found = Ok(resource);
+        answer(&Question {
+            sessions: false,
+            ..self.question(permission, &found, &elsewhere, &facts)
+        })
+    }
+
+    /// Does a grant or rule of the tenant that addresses `grantee` address the principal?
+    pub fn is_addressed(&self, grantee: Grantee, tenant: Uuid) -> bool {
+        let at = self.at();
+        self.subject
+            .as_ref()
+            .is_some_and(|s| s.is_addressed(grantee, tenant, at))
+    }
+
     fn elsewhere(&self, subject: &Subject, resource: &Resource) -> [Option<Rc<BindingIndex>>; 2] {
         match self.fixed {
             None => [
@@ -222,6 +255,7 @@ impl Asker {
             },
             mfa_used: uses_mfa(facts.context),
             attributes: facts,
+            sessions: true,
             at: self.at(),
         }
     }

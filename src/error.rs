@@ -195,3 +195,13 @@ pub fn unreadable_json() -> ! {
         "Pass a flat object, such as {\"mfa\": true}.".to_owned(),
     )
 }
+
+/// 55000: the application's table took the new owner of a row for something else.
+pub fn owner_not_written() -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "the owner could not be written".to_owned(),
+        "The table did not update exactly one row.".to_owned(),
+        "Look at the triggers and rules of the table.".to_owned(),
+    )
+}

@@ -8,6 +8,7 @@
 //! | `session` | says who asks |
 //! | `token` | begins a session for whoever holds a token that a registered key has signed |
 //! | `decision` | puts question, policy and resource together and asks the engine |
+//! | `delegation` | what may be changed about authority, and handed on |
 //! | `listing` | answers which, instead of whether |
 //! | `resource` | finds a row by its key and builds its scope chain |
 //! | `reach` | narrows a scan to where a session may see rows |
@@ -25,6 +26,7 @@ compile_error!("a panic must become an SQL error, not a crash of the server: bui
 mod api;
 mod cache;
 mod decision;
+mod delegation;
 mod error;
 mod listing;
 mod parents;
@@ -61,7 +63,16 @@ extension_sql_file!(
 extension_sql_file!("../sql/25_profile.sql", name = "profile", requires = ["principal"]);
 extension_sql_file!("../sql/27_lock.sql", name = "lock", requires = ["profile"]);
 extension_sql_file!("../sql/30_role.sql", name = "role", requires = ["lock"]);
-extension_sql_file!("../sql/35_membership.sql", name = "membership", requires = ["role"]);
+extension_sql_file!(
+    "../sql/33_own_permission.sql",
+    name = "own_permission",
+    requires = ["role"]
+);
+extension_sql_file!(
+    "../sql/35_membership.sql",
+    name = "membership",
+    requires = ["own_permission"]
+);
 extension_sql_file!("../sql/40_binding.sql", name = "binding", requires = ["membership"]);
 extension_sql_file!("../sql/45_rule.sql", name = "rule", requires = ["binding"]);
 extension_sql_file!(
@@ -93,6 +104,16 @@ extension_sql_file!(
         api::triggers::check_condition,
         api::triggers::check_resource_type
     ]
+);
+extension_sql_file!(
+    "../sql/61_change_event.sql",
+    name = "change_event",
+    requires = ["channel", api::authority::in_logical_worker, api::session::principal]
+);
+extension_sql_file!(
+    "../sql/65_separation_of_duty.sql",
+    name = "separation_of_duty",
+    requires = ["change_event"]
 );
 extension_sql_file!(
     "../sql/70_row_security.sql",
@@ -157,6 +178,45 @@ extension_sql_file!(
         api::seal::audit_head,
         api::seal::seal_archive
     ]
+);
+extension_sql_file!(
+    "../sql/71_administration.sql",
+    name = "administration",
+    requires = [
+        "separation_of_duty",
+        api::audit::record_denial,
+        api::authority::holds,
+        api::authority::role_missing,
+        api::authority::permission_missing,
+        api::authority::is_addressed,
+        api::authority::write_owner,
+        api::session::tenant
+    ]
+);
+extension_sql_file!(
+    "../sql/72_administer_members.sql",
+    name = "administer_members",
+    requires = ["administration"]
+);
+extension_sql_file!(
+    "../sql/73_administer_roles.sql",
+    name = "administer_roles",
+    requires = ["administer_members"]
+);
+extension_sql_file!(
+    "../sql/74_administer_bindings.sql",
+    name = "administer_bindings",
+    requires = ["administer_roles"]
+);
+extension_sql_file!(
+    "../sql/75_administer_ownership.sql",
+    name = "administer_ownership",
+    requires = ["administer_bindings"]
+);
+extension_sql_file!(
+    "../sql/76_administer_many.sql",
+    name = "administer_many",
+    requires = ["administer_ownership"]
 );
 extension_sql_file!("../sql/90_privilege.sql", name = "privilege", finalize);
 

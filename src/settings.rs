@@ -2,7 +2,7 @@
 
 use crate::pg::session_setting;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 /// The default of `authz.audit_queue_size`, in kB: about twenty thousand events.
 const AUDIT_QUEUE_SIZE_DEFAULT: i32 = 8 * 1024;
@@ -23,6 +23,9 @@ static CACHE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(CACHE_SIZE_DEFAULT);
 pub fn cache_size() -> usize {
     usize::try_from(CACHE_SIZE.get()).unwrap_or(0) * 1024
 }
+
+/// Why authority is being changed, for changes that have no reason of their own. Read by SQL alone.
+static CHANGE_REASON: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 /// The default of `authz.token_leeway`, in seconds.
 const TOKEN_LEEWAY_DEFAULT: i32 = 30;
@@ -111,6 +114,14 @@ pub fn define() {
         64 * 1024 * 1024,
         GucContext::Userset,
         GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_string_guc(
+        c"authz.change_reason",
+        c"Why authority is being changed.",
+        c"Written into authz.access_change_event where the changed row has no reason of its own.",
+        &CHANGE_REASON,
+        GucContext::Userset,
+        GucFlags::default(),
     );
     GucRegistry::define_int_guc(
         c"authz.token_leeway",

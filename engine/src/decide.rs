@@ -80,6 +80,8 @@ pub struct Question<'a> {
     pub mfa_used: bool,
     /// For conditions.
     pub attributes: &'a dyn Attributes,
+    /// Do privileged sessions count? Not where authority is handed on: what is lent for an hour cannot be given away.
+    pub sessions: bool,
     /// When.
     pub at: Instant,
 }
@@ -556,6 +558,11 @@ impl<'q, 'a> Decision<'q, 'a> {
     /// Active privileged sessions that cover the resource.
     #[inline]
     fn sessions(&self) -> impl Iterator<Item = &'a PrivilegedSession> {
-        self.subject.privileged(self.resource, self.q.at)
+        // The flag first: it costs nothing where sessions count.
+        let counted = self
+            .q
+            .sessions
+            .then(|| self.subject.privileged(self.resource, self.q.at));
+        counted.into_iter().flatten()
     }
 }

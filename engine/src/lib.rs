@@ -14,6 +14,7 @@
 //! | [`subject`] | one principal with everything that is bound to it, indexed by node |
 //! | [`decide`] | the nine steps |
 //! | [`explain`] | the same nine steps, written down |
+//! | [`delegate`] | what a subject may hand on |
 //! | [`reach`] | where a subject may have a permission: a superset for row security |
 //!
 //! The rule and its small print are in `docs/decision-rule.md`.
@@ -23,6 +24,7 @@
 pub mod bits;
 pub mod condition;
 pub mod decide;
+pub mod delegate;
 pub mod explain;
 pub mod model;
 pub mod name;

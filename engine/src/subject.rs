@@ -586,6 +586,15 @@ impl Subject {
         found
     }
 
+    /// Does a rule or grant of `tenant` that addresses `grantee` address this principal?
+    pub fn is_addressed(&self, grantee: Grantee, tenant: Uuid, at: Instant) -> bool {
+        grantee == Grantee::Any
+            || self.identities.get(&grantee).is_some_and(|all| {
+                all.iter()
+                    .any(|i| i.tenant.is_none_or(|t| t == tenant) && i.valid.contains(at))
+            })
+    }
+
     /// Indexes rows of [`Subject::large`] that were looked for at one resource.
     pub fn index_of(&self, rows: Vec<Row>) -> BindingIndex {
         let mut placed = Vec::new();

@@ -5,6 +5,7 @@ pub mod authority;
 pub mod clock;
 pub mod constraint;
 pub mod history;
+pub mod identity;
 pub mod invalidation;
 pub mod json;
 pub mod plan;

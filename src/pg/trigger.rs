@@ -4,6 +4,13 @@ use super::relation::Tuple;
 use pgrx::{PgTrigger, pg_sys};
 use std::ffi::CString;
 
+/// Is this a worker of logical replication? It applies changes that were made elsewhere, and fires row triggers only
+/// (while it copies a table for the first time statement triggers as well).
+pub fn in_logical_worker() -> bool {
+    // SAFETY: reads a variable of the process.
+    unsafe { pg_sys::IsLogicalWorker() }
+}
+
 /// A fired trigger.
 pub struct Fired<'a> {
     data: &'a pg_sys::TriggerData,

@@ -10,6 +10,7 @@
 //! | `event` | what an event says, and its JSON |
 //! | `audit` | writes the row |
 //! | `deliver` | what the background workers do |
+//! | `ownership` | writes the owner of a resource |
 //! | `pending` | keeps the lines of the open transaction |
 //! | `spill` | a list of lines that does not fill the memory |
 //! | `seal` | chains closed batches of events |
@@ -20,6 +21,7 @@ pub mod audit;
 pub mod deliver;
 pub mod event;
 pub mod outlet;
+pub mod ownership;
 pub mod pending;
 pub mod seal;
 mod spill;

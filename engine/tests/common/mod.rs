@@ -511,6 +511,7 @@ impl Compiled {
                 Err(why) => Found::Nothing(why),
             },
             mfa_used: self.mfa_used,
+            sessions: true,
             attributes: &self.seen,
             at: self.at,
         }

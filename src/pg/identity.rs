@@ -1,0 +1,24 @@
+//! Whose privileges run what this library runs.
+
+use pgrx::pg_sys;
+
+/// Calls `f` as the owner of a table, to whom its row security does not apply, forced or not: how PostgreSQL itself
+/// runs the actions of foreign keys. What the table's triggers do, they do as its owner.
+pub fn as_owner_past_policies<T>(owner: pg_sys::Oid, f: impl FnOnce() -> T) -> T {
+    /// Takes it back however we leave.
+    struct Former(pg_sys::Oid, i32);
+    impl Drop for Former {
+        fn drop(&mut self) {
+            // SAFETY: what was read before.
+            unsafe { pg_sys::SetUserIdAndSecContext(self.0, self.1) }
+        }
+    }
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: reads and sets variables of the backend; `Former` puts them back.
+    unsafe { pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context) };
+    let _former = Former(user, context);
+    let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
+    // SAFETY: as above.
+    unsafe { pg_sys::SetUserIdAndSecContext(owner, context | flags as i32) };
+    f()
+}
