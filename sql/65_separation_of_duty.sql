@@ -124,7 +124,7 @@ BEGIN
             DETAIL = format('Not in authz.role_definition: %s.', unknown),
             HINT = 'Define the roles first.';
     END IF;
-    IF (SELECT count(DISTINCT r) FROM unnest(NEW.role_codes) AS r) < cardinality(NEW.role_codes) THEN
+    IF (SELECT count(DISTINCT r) < count(r) FROM unnest(NEW.role_codes) AS r) THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('separation of duty %L names a role twice', NEW.constraint_name),

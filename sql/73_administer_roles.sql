@@ -22,13 +22,23 @@ DECLARE
     missing text[] := authz.permission_missing(permission, NULL, 'platform', NULL);
 BEGIN
     missing := ARRAY(
-        SELECT m FROM unnest(missing) AS m JOIN authz.permission_definition AS d ON d.permission_code = m
-        WHERE d.defined_by IS DISTINCT FROM @extschema@.authz_principal()
-           OR EXISTS (SELECT FROM authz.role_permission AS rp WHERE rp.permission_code = m)
-           OR EXISTS (SELECT FROM authz.permission_implication AS i WHERE i.implied_permission_code = m)
-           OR EXISTS (SELECT FROM authz.resource_access_grant AS g WHERE g.permission_code = m)
-           OR EXISTS (SELECT FROM authz.resource_access_rule AS r WHERE r.permission_code = m AND r.effect = 'allow')
-        ORDER BY m);
+        WITH RECURSIVE bearer (missing, permission_code) AS (
+            SELECT m, m COLLATE "C" FROM unnest(missing) AS m
+            UNION
+            SELECT b.missing, i.permission_code
+            FROM bearer AS b JOIN authz.permission_implication AS i ON i.implied_permission_code = b.permission_code)
+        SELECT d.permission_code FROM authz.permission_definition AS d
+        WHERE d.permission_code = ANY (missing)
+          AND (d.defined_by IS DISTINCT FROM @extschema@.authz_principal()
+               OR EXISTS (
+                   SELECT FROM bearer AS b
+                   WHERE b.missing = d.permission_code
+                     AND (EXISTS (SELECT FROM authz.role_permission AS rp WHERE rp.permission_code = b.permission_code)
+                          OR EXISTS (SELECT FROM authz.resource_access_grant AS g
+                                     WHERE g.permission_code = b.permission_code)
+                          OR EXISTS (SELECT FROM authz.resource_access_rule AS r
+                                     WHERE r.permission_code = b.permission_code AND r.effect = 'allow'))))
+        ORDER BY d.permission_code);
     PERFORM authz.refuse_missing(action, NULL, 'platform', NULL, format('permission %L', permission), missing);
 END
 $$;

@@ -63,12 +63,14 @@ DECLARE
     former text;
 BEGIN
     PERFORM authz.demand_arguments(action, 'assignment', assignment::text);
-    SELECT * INTO a FROM authz.principal_role_assignment AS x WHERE x.assignment_id = assignment FOR NO KEY UPDATE;
+    -- Locked only for those who may: a lock, and waiting for one, would tell the others that the row is there.
+    SELECT * INTO a FROM authz.principal_role_assignment AS x WHERE x.assignment_id = assignment;
     IF NOT FOUND OR NOT authz.holds(action, a.tenant_id, a.scope_type, a.scope_id) THEN
         PERFORM authz.refuse_authority(action, NULL, 'assignment', assignment::text);
     END IF;
     PERFORM authz.demand_other(action, a.tenant_id, a.scope_type, a.scope_id, a.principal_id);
     why := authz.demand_reason(action, a.tenant_id, a.scope_type, a.scope_id, reason);
+    SELECT * INTO a FROM authz.principal_role_assignment AS x WHERE x.assignment_id = assignment FOR NO KEY UPDATE;
     IF a.revoked_at IS NOT NULL OR a.active_until <= clock_timestamp() THEN
         PERFORM authz.refuse(action, a.tenant_id, a.scope_type, a.scope_id, 'wrong_state', '55000',
                              'the assignment has ended already', NULL, 'There is nothing to do.');
@@ -82,7 +84,7 @@ $$;
 COMMENT ON FUNCTION authz_revoke_role(uuid, text) IS 'Ends a role assignment. Needs role.assign at its scope.';
 
 CREATE FUNCTION authz_revoke_role(
-    principal uuid, role text, tenant uuid DEFAULT NULL, scope_type text DEFAULT 'tenant', scope_id text DEFAULT NULL,
+    principal uuid, role text, tenant uuid, scope_type text DEFAULT 'tenant', scope_id text DEFAULT NULL,
     reason text DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -105,7 +107,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION authz_revoke_role(uuid, text, uuid, text, text, text) IS
-    'Ends the assignment of a role at a scope (by default the session''s tenant). Needs role.assign there.';
+    'Ends the assignment of a role at a scope (tenant NULL: in the session''s). Needs role.assign there.';
 
 -- Whom a grant or rule addresses: a principal, team or organization of the tenant, or a role.
 CREATE FUNCTION authz.demand_grantee(
@@ -185,11 +187,12 @@ DECLARE
     former text;
 BEGIN
     PERFORM authz.demand_arguments(action, 'grant', "grant"::text);
-    SELECT * INTO g FROM authz.resource_access_grant AS x WHERE x.grant_id = "grant" FOR NO KEY UPDATE;
+    SELECT * INTO g FROM authz.resource_access_grant AS x WHERE x.grant_id = "grant";
     IF NOT FOUND OR NOT authz.holds(action, g.tenant_id, g.resource_type, g.resource_id) THEN
         PERFORM authz.refuse_authority(action, NULL, 'grant', "grant"::text);
     END IF;
     why := authz.demand_reason(action, g.tenant_id, g.resource_type, g.resource_id, reason);
+    SELECT * INTO g FROM authz.resource_access_grant AS x WHERE x.grant_id = "grant" FOR NO KEY UPDATE;
     IF g.revoked_at IS NOT NULL OR g.active_until <= clock_timestamp() THEN
         PERFORM authz.refuse(action, g.tenant_id, g.resource_type, g.resource_id, 'wrong_state', '55000',
                              'the grant has ended already', NULL, 'There is nothing to do.');
@@ -277,7 +280,7 @@ DECLARE
     former text;
 BEGIN
     PERFORM authz.demand_arguments(action, 'rule', rule::text);
-    SELECT * INTO r FROM authz.resource_access_rule AS x WHERE x.rule_id = rule FOR NO KEY UPDATE;
+    SELECT * INTO r FROM authz.resource_access_rule AS x WHERE x.rule_id = rule;
     IF NOT FOUND OR NOT authz.holds(action, r.tenant_id, CASE WHEN r.resource_id IS NULL THEN 'tenant' ELSE r.resource_type END,
                                     coalesce(r.resource_id, r.tenant_id::text)) THEN
         PERFORM authz.refuse_authority(action, NULL, 'rule', rule::text);
@@ -287,6 +290,7 @@ BEGIN
         PERFORM authz.demand_other(action, r.tenant_id, r.resource_type, r.resource_id, @extschema@.authz_principal());
     END IF;
     why := authz.demand_reason(action, r.tenant_id, r.resource_type, r.resource_id, reason);
+    SELECT * INTO r FROM authz.resource_access_rule AS x WHERE x.rule_id = rule FOR NO KEY UPDATE;
     IF r.active_until <= greatest(clock_timestamp(), r.valid_from) THEN
         PERFORM authz.refuse(action, r.tenant_id, r.resource_type, r.resource_id, 'wrong_state', '55000',
                              'the rule has ended already', NULL, 'There is nothing to do.');

@@ -206,7 +206,8 @@ impl Asker {
             policy: &self.policy,
             subject: self.subject.as_deref(),
             context,
-            unstored: None,
+            columns: &Columns::Stored,
+            row: None,
         };
         let found = Ok(resource);
         answer(&Question {
@@ -220,7 +221,7 @@ impl Asker {
         let at = self.at();
         self.subject
             .as_ref()
-            .is_some_and(|s| s.is_addressed(grantee, tenant, at))
+            .is_some_and(|s| s.is_addressed(grantee, tenant, &self.policy.composition, at))
     }
 
     fn elsewhere(&self, subject: &Subject, resource: &Resource) -> [Option<Rc<BindingIndex>>; 2] {

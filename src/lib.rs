@@ -108,7 +108,12 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/61_change_event.sql",
     name = "change_event",
-    requires = ["channel", api::authority::in_logical_worker, api::session::principal]
+    requires = [
+        "channel",
+        api::audit::cluster_id,
+        api::authority::in_logical_worker,
+        api::session::principal
+    ]
 );
 extension_sql_file!(
     "../sql/65_separation_of_duty.sql",

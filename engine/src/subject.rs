@@ -587,12 +587,20 @@ impl Subject {
     }
 
     /// Does a rule or grant of `tenant` that addresses `grantee` address this principal?
-    pub fn is_addressed(&self, grantee: Grantee, tenant: Uuid, at: Instant) -> bool {
-        grantee == Grantee::Any
-            || self.identities.get(&grantee).is_some_and(|all| {
-                all.iter()
-                    .any(|i| i.tenant.is_none_or(|t| t == tenant) && i.valid.contains(at))
-            })
+    pub fn is_addressed(&self, grantee: Grantee, tenant: Uuid, composition: &Composition, at: Instant) -> bool {
+        match grantee {
+            Grantee::Any => true,
+            Grantee::Principal(id) => id == self.id,
+            Grantee::Team(id) | Grantee::Organization(id) => self.is_owner(id, tenant, at),
+            Grantee::Role(role) => self.index.everything().any(|(_, b)| match b.what {
+                What::Role(held) => {
+                    b.tenant.is_none_or(|t| t == tenant)
+                        && b.valid.contains(at)
+                        && composition.roles_of(held).any(|r| r == role)
+                }
+                _ => false,
+            }),
+        }
     }
 
     /// Indexes rows of [`Subject::large`] that were looked for at one resource.

@@ -11,6 +11,7 @@
 
 pub mod cluster;
 pub mod make;
+pub mod office;
 pub mod policy;
 
 use std::collections::HashMap;
