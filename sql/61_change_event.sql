@@ -56,7 +56,7 @@ CREATE TABLE authz.access_change_event (
         CHECK (change_type IN ('insert', 'update', 'close', 'delete', 'truncate', 'transfer'))
 );
 CREATE INDEX access_change_event_row_idx ON authz.access_change_event (table_name, row_key, occurred_at);
-CREATE INDEX access_change_event_xact_idx ON authz.access_change_event (xact);
+CREATE INDEX access_change_event_xact_idx ON authz.access_change_event (cluster_id, xact, event_id);
 CREATE INDEX access_change_event_tenant_idx ON authz.access_change_event (tenant_id, occurred_at);
 CREATE INDEX access_change_event_target_idx ON authz.access_change_event (target_principal_id, occurred_at)
     WHERE target_principal_id IS NOT NULL;
@@ -81,7 +81,8 @@ COMMENT ON COLUMN authz.access_change_event.table_name IS
 COMMENT ON COLUMN authz.access_change_event.row_key IS 'Primary key of the changed row, its columns separated by a space.';
 COMMENT ON COLUMN authz.access_change_event.db_role IS 'The role that logged in.';
 COMMENT ON COLUMN authz.access_change_event.cluster_id IS 'The cluster that xact was counted in.';
-COMMENT ON COLUMN authz.access_change_event.xact IS 'The transaction that made the change.';
+COMMENT ON COLUMN authz.access_change_event.xact IS
+    'The transaction that wrote the event. Sealing goes by it: what ended transactions have written cannot become more.';
 
 CREATE TRIGGER guard_change BEFORE UPDATE OR DELETE ON authz.access_change_event
     FOR EACH ROW EXECUTE FUNCTION authz.refuse_change();

@@ -1,20 +1,5 @@
 -- Seals: a chain of hashes over closed batches of access events and change events. A batch is closed when no transaction
--- runs any more that could add to it, so that sealing goes by transaction ids, and no insert waits for it.
-
--- Change events are sealed the same way, by the same two columns.
-DO $$
-BEGIN
-    IF to_regclass('authz.access_change_event') IS NOT NULL THEN
-        ALTER TABLE authz.access_change_event
-            ADD COLUMN cluster_id bigint NOT NULL DEFAULT authz.cluster_id(),
-            ADD COLUMN xact xid8 NOT NULL DEFAULT pg_current_xact_id();
-        COMMENT ON COLUMN authz.access_change_event.cluster_id IS 'The cluster that xact was counted in.';
-        COMMENT ON COLUMN authz.access_change_event.xact IS
-            'The transaction that wrote the event. Sealing goes by it: what ended transactions have written cannot become more.';
-        CREATE INDEX access_change_event_xact_idx ON authz.access_change_event (cluster_id, xact, event_id);
-    END IF;
-END
-$$;
+-- runs any more that could add to it, so that sealing goes by transaction ids (columns cluster_id and xact of both), and no insert waits for it.
 
 CREATE TABLE authz.audit_seal (
     seal_no bigint NOT NULL,

@@ -145,7 +145,7 @@ fn plain_sql_is_recorded_with_who_and_why() {
             c,
             &with_ids(
                 "SET authz.change_reason = '  '; SELECT authz_set_session('{alice}', is_local => false);
-                 UPDATE authz.tenant SET status = 'suspended'; SELECT authz_clear_session()",
+                 UPDATE authz.tenant SET name = 'Acme Ltd'; SELECT authz_clear_session()",
             ),
         );
     });
