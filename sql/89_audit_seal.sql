@@ -1,5 +1,6 @@
 -- Seals: a chain of hashes over closed batches of access events and change events. A batch is closed when no transaction
--- runs any more that could add to it, so that sealing goes by transaction ids (columns cluster_id and xact of both), and no insert waits for it.
+-- runs any more that could add to it, so that sealing goes by transaction ids (columns cluster_id and xact of both
+-- tables), and no insert waits for it.
 
 CREATE TABLE authz.audit_seal (
     seal_no bigint NOT NULL,
