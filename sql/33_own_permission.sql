@@ -15,6 +15,7 @@ FROM (VALUES
     ('principal',  'manage',   'Suspend, lock, disable and reactivate principals (platform scope).'),
     ('access',     'request',  'Ask for a privileged session.'),
     ('access',     'approve',  'Approve, end and see the privileged sessions of others.'),
+    ('access',     'break_glass', 'Begin a break-glass session at once.'),
     ('access',     'review',   'Review break-glass sessions afterwards.'),
     ('audit',      'read',     'Read access and change events.'),
     ('export',     'request',  'Ask for an export.'),

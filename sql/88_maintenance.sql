@@ -62,7 +62,13 @@ BEGIN
 
     PERFORM set_config('authz.change_reason', reason, true);
     step := 'partitions of the audit tables made';
-    done := authz.prepare_audit_partitions(); RETURN NEXT;
+    BEGIN
+        done := authz.prepare_audit_partitions();
+    EXCEPTION WHEN lock_not_available THEN
+        -- Next time; until then events go to the default partition.
+        done := 0;
+    END;
+    RETURN NEXT;
 END
 $$;
 COMMENT ON FUNCTION authz_maintain(integer) IS
