@@ -118,6 +118,8 @@ $$;
 COMMENT ON FUNCTION authz.refuse_work(text, uuid, text) IS 'Records a denial about work and raises 42501.';
 REVOKE ALL ON FUNCTION authz.refuse_work(text, uuid, text) FROM PUBLIC;
 
+-- Calls name every argument's type: where others may create functions in the extension's schema, one of theirs that fits
+-- a call better (fewer defaults, text for a literal) would run with the owner's privileges.
 CREATE FUNCTION authz_route_work(tenant uuid, permission text, resource text) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -132,7 +134,7 @@ BEGIN
     SELECT d.resource_type INTO kind FROM authz.permission_definition AS d WHERE d.permission_code = permission;
     IF kind IS NULL OR resource IS NULL THEN
         -- An unknown code is an error, with the nearest one as a hint, where it is asked about.
-        PERFORM @extschema@.authz_can(@extschema@.authz_principal(), permission, coalesce(resource, ''), tenant);
+        PERFORM @extschema@.authz_can(@extschema@.authz_principal(), permission, coalesce(resource, ''), tenant, NULL::jsonb);
         RETURN NULL;
     END IF;
     LOOP
@@ -143,7 +145,7 @@ BEGIN
         END IF;
         -- A second factor is asked for when the work is done; who has enrolled one can be given the work.
         SELECT o.* INTO candidate FROM authz.operators_with_room(tenant) AS o
-        WHERE @extschema@.authz_can(o.principal_id, permission, resource, tenant, '{"mfa": true}')
+        WHERE @extschema@.authz_can(o.principal_id, permission, resource, tenant, '{"mfa": true}'::jsonb)
         LIMIT 1;
         IF candidate.principal_id IS NULL THEN
             RETURN NULL;

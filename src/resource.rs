@@ -54,6 +54,10 @@ impl Given<'_> {
 }
 
 /// A resource that was found.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack: a box would be an allocation a check"
+)]
 pub enum Located {
     /// A scope, shared with the cache.
     Scope(Rc<[Resource]>, usize),

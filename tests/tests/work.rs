@@ -394,3 +394,51 @@ fn work_that_is_entered_by_hand_counts_and_a_rollback_gives_it_back() {
     execute(&mut roger, "ROLLBACK");
     assert_eq!(route(&mut roger, &free[3]), Some(id("otto")));
 }
+
+/// PITFALL 16 and its like: somebody who may create functions in the extension's schema plants better fitting ones.
+#[test]
+fn planted_overloads_are_never_called_by_functions_that_run_as_their_owner() {
+    let mut w = world();
+    let planter = w.db.role();
+    execute(&mut w.admin, &format!("GRANT CREATE ON SCHEMA public TO {planter}"));
+    let mut p = w.db.connect_as(&planter);
+    for signature in [
+        "authz_can(uuid, text, text, uuid)",
+        "authz_can(uuid, text, text, uuid, text)",
+        "authz_can(uuid, text, text, uuid, json)",
+        "authz_can(uuid, text, text)",
+        "authz_can(uuid, text, varchar, uuid, jsonb)",
+        "authz_route_work(uuid, text, varchar)",
+        "record_access(text)",
+    ] {
+        execute(
+            &mut p,
+            &format!(
+                "CREATE FUNCTION public.{signature} RETURNS boolean LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE EXCEPTION 'planted, as %', current_user; END $$"
+            ),
+        );
+    }
+    let mut roger = w.of("roger");
+    execute(&mut roger, "SET search_path = pg_temp, public");
+    let ask = |resource: &str| {
+        format!(
+            "SELECT public.authz_route_work('{}', 'case.edit', {resource})",
+            id("acme")
+        )
+    };
+    execute(&mut roger, &ask(&format!("'{}'::uuid", id("alert0"))));
+    execute(&mut roger, &ask(&format!("'{}'::text", id("alert1"))));
+    execute(&mut roger, &ask("4711::bigint"));
+    execute(&mut roger, &ask("NULL::text"));
+    refused(
+        &mut roger,
+        &ask("'x'::text").replace("case.edit", "case.edti"),
+        "42704",
+        &["case.edit"],
+    );
+    execute(
+        &mut roger,
+        &release("alert0").replace("authz_release", "public.authz_release"),
+    );
+}
