@@ -48,6 +48,7 @@ package: setup
 
 bench: setup
 	@benches/run $(PG_VERSION)
+	@benches/rows/run $(PG_VERSION)
 
 clean:
 	@tools/demo stop

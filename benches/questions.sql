@@ -83,7 +83,7 @@ SELECT m.* FROM bench.many m
 CREATE TABLE bench.busy AS
 SELECT p % 16 AS part, bench.id('principal', p) AS principal,
        bench.id('case', (p - 1) % :n_tenants + 1 + :n_tenants * bench.pick('qb' || p, :n_cases / :n_tenants)) AS resource
-  FROM generate_series(1, 8000) p ORDER BY random();
+  FROM generate_series(1, 1000) p ORDER BY random();
 CREATE INDEX ON bench.busy (part);
 CREATE TABLE bench.other AS
 SELECT n, bench.id('principal', 9000 + n) AS principal FROM generate_series(0, 99) n;

@@ -229,8 +229,10 @@ COMMENT ON COLUMN authz.resource_access_grant.active_until IS
 -- A row that has run out without being revoked still holds its place in the unique index over unrevoked rows. A new
 -- row of the same identity closes it; when it was in force does not change by that. (A row that comes with its own
 -- revocation, as from a dump, takes no place.)
+-- The statements of these triggers are planned once in a session: while a table is still empty, as a rule, and then for the
+-- bulk load that fills it. Hence without sequential scans.
 CREATE FUNCTION authz.close_expired_assignment() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     expired uuid;
 BEGIN
@@ -256,7 +258,7 @@ COMMENT ON FUNCTION authz.close_expired_assignment() IS 'Trigger: closes an expi
 REVOKE ALL ON FUNCTION authz.close_expired_assignment() FROM PUBLIC;
 
 CREATE FUNCTION authz.close_expired_grant() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     expired uuid;
 BEGIN

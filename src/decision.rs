@@ -1,6 +1,7 @@
 //! From a question in SQL to the engine's answer.
 
 use crate::cache::{self, Policy};
+use crate::certainty::{self, Spot};
 use crate::error;
 use crate::parents;
 use crate::pg::plan::Registered;
@@ -344,15 +345,30 @@ pub fn check_row(code: &str, row: RowCheck<'_>, who: As, columns: &Columns<'_>) 
     if tenant.is_some() && tenant != row.tenant {
         return Some(false);
     }
+    let places = places(code, who);
+    if places.as_ref().is_some_and(|places| places.allow(&row)) {
+        return Some(true);
+    }
     let asker = Asker::now(session.principal);
     let permission = asker.permission(code);
     let kind = kind_of(&asker.policy, permission);
-    let has_levels = asker
-        .policy
-        .loaded
-        .registrations
-        .get(&kind)
-        .is_some_and(|r| r.columns.confidentiality.is_some());
+    let registration = asker.policy.loaded.registrations.get(&kind);
+    let has_levels = registration.is_some_and(|r| r.columns.confidentiality.is_some());
+    if let (Some(places), Some(tenant), Some(subject), Some(registration)) =
+        (&places, row.tenant, &asker.subject, registration)
+        && registration.parent.is_none()
+        && !row.deleted
+    {
+        let asked = certainty::Asked {
+            subject,
+            permission,
+            kind,
+            levels: has_levels,
+            mfa: uses_mfa(who.context(&session)),
+            policy: &asker.policy,
+        };
+        places.reach.certain.note(tenant, &asked);
+    }
     let boundary = Boundary {
         key: row.key,
         tenant: row.tenant,
@@ -420,10 +436,23 @@ impl Places {
         Places { reach, parents }
     }
 
-    /// Ids of tenants, scopes or owners. `orphan tenant`: tenants of rows that have no parent.
+    /// Is the row allowed for sure, without a decision of its own?
+    fn allow(&self, row: &RowCheck<'_>) -> bool {
+        let spot = Spot {
+            key: &row.key,
+            organization: row.organization,
+            team: row.team,
+            project: row.project,
+            confidentiality: row.confidentiality,
+        };
+        !row.deleted && row.tenant.is_some_and(|tenant| self.reach.certain.allow(tenant, &spot))
+    }
+
+    /// Ids of tenants, scopes or owners. `within`: tenants of all that can be reached. `orphan tenant`: tenants of rows that have no parent.
     pub fn ids(&self, place: &str) -> Option<&HashSet<Uuid>> {
         let by_parents = self.parents.is_some();
         Some(match place {
+            "within" => &self.reach.within,
             "tenant" if !by_parents => &self.reach.tenants,
             "orphan tenant" if by_parents => &self.reach.tenants,
             "organization" => &self.reach.organizations,
@@ -452,14 +481,21 @@ struct Circumstances {
     /// Authority and tables.
     sequence: u64,
     at: Instant,
-    view: Option<View>,
 }
 
 struct Used {
     code: Box<str>,
     who: As,
     under: Circumstances,
+    /// What the statement saw of the data, where parents were looked for.
+    view: Option<View>,
     places: Rc<Places>,
+}
+
+impl Used {
+    fn still(&self, under: &Circumstances) -> bool {
+        self.under == *under && (self.places.parents.is_none() || self.view.is_some() && self.view == View::current())
+    }
 }
 
 /// Places of more permissions than these are seldom asked for by turns.
@@ -476,12 +512,11 @@ pub fn places(code: &str, who: As) -> Option<Rc<Places>> {
         moment: session::moment(),
         sequence: invalidation::sequence(),
         at: clock::now(),
-        view: View::current(),
     };
     let known = LAST.with_borrow(|last| {
         let used = last
             .iter()
-            .find(|u| u.under == under && u.who == who && *u.code == *code)?;
+            .find(|u| u.who == who && *u.code == *code && u.still(&under))?;
         Some(used.places.clone())
     });
     if known.is_some() {
@@ -496,6 +531,7 @@ pub fn places(code: &str, who: As) -> Option<Rc<Places>> {
             code: code.into(),
             who,
             under,
+            view: places.parents.as_ref().and_then(|_| View::current()),
             places: places.clone(),
         });
     });
@@ -550,6 +586,14 @@ pub fn places_if_known(code: &str, who: As) -> Option<Places> {
 
 fn policy_now() -> Policy {
     current(None).0
+}
+
+/// Have rows of the permission's type parents? `None`: the permission is not defined.
+pub fn has_parent(code: &str) -> Option<bool> {
+    let policy = policy_now();
+    let permission = policy.loaded.model.permission(code)?;
+    let registration = policy.loaded.registrations.get(&kind_of(&policy, permission));
+    Some(registration.is_some_and(|r| r.parent.is_some()))
 }
 
 /// The table that rows of the permission's type are in, if it is `table` and its key is the column `key`.

@@ -12,6 +12,7 @@
 //! | `listing` | answers which, instead of whether |
 //! | `resource` | finds a row by its key and builds its scope chain |
 //! | `reach` | narrows a scan to where a session may see rows |
+//! | `certainty` | tells rows that need no decision of their own |
 //! | `cache` | keeps compiled policy, bounded, and right after every commit |
 //! | `store` | turns rows of the authority tables into facts |
 //! | `write` | writes access events, also those of transactions that roll back |
@@ -25,6 +26,7 @@ compile_error!("a panic must become an SQL error, not a crash of the server: bui
 
 mod api;
 mod cache;
+mod certainty;
 mod decision;
 mod delegation;
 mod error;

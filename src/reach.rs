@@ -1,6 +1,7 @@
 //! What row security narrows a scan to: the engine's reach, with everything that it contains.
 
 use crate::cache::{self, Policy};
+use crate::certainty::Tenants;
 use crate::pg::authority::Reading;
 use crate::pg::clock;
 use crate::pg::invalidation::{Channel, Stamp};
@@ -23,6 +24,8 @@ pub struct Reach {
     pub all: bool,
     /// Rows of no tenant can be allowed as well.
     pub platform: bool,
+    /// Tenants in which a row can be, wherever in them.
+    pub within: HashSet<Uuid>,
     /// Tenants.
     pub tenants: HashSet<Uuid>,
     /// Organizations.
@@ -38,6 +41,8 @@ pub struct Reach {
     /// For types with a parent: the parent's type, and the permission to view such a one. Rows whose parent cannot be
     /// viewed cannot be reached, however wide the reach.
     pub parent: Option<(Kind, Permission)>,
+    /// What is certain in tenants, as far as it was asked for.
+    pub certain: Tenants,
 }
 
 impl Reach {
@@ -201,6 +206,7 @@ fn compute(
             }
         }
     }
+    out.within.extend(by_tenant.keys());
     for (tenant, nodes) in by_tenant {
         for node in below::load(tenant, nodes.into_iter(), reading) {
             match (node.kind, node.key) {
@@ -214,6 +220,7 @@ fn compute(
     }
     if found.owned {
         out.owners.extend(subject.owner_ids(at));
+        out.within.extend(&members);
         if has_parent {
             out.tenants.extend(&members);
         }
@@ -242,8 +249,10 @@ fn compute(
                 at,
             );
     }
+    out.within.extend(&out.tenants);
     if let Some(only) = asked.tenant {
         out.tenants.retain(|t| *t == only);
+        out.within.retain(|t| *t == only);
     }
     out
 }

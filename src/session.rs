@@ -76,7 +76,7 @@ pub fn moment() -> i64 {
         fingerprint = hasher.finish();
         FINGERPRINT.set((epoch, fingerprint));
     }
-    (fingerprint ^ clock::statement_start_fast() as u64) as i64 | 1
+    (fingerprint ^ clock::statement_start() as u64) as i64 | 1
 }
 
 /// A principal bound to a database role (`principal.db_role`) acts when exactly that role logged in and nobody has set

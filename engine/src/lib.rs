@@ -16,12 +16,14 @@
 //! | [`explain`] | the same nine steps, written down |
 //! | [`delegate`] | what a subject may hand on |
 //! | [`reach`] | where a subject may have a permission: a superset for row security |
+//! | [`certain`] | where it has one for sure: a subset, for row security |
 //!
 //! The rule and its small print are in `docs/decision-rule.md`.
 
 #![forbid(unsafe_code)]
 
 pub mod bits;
+pub mod certain;
 pub mod condition;
 pub mod decide;
 pub mod delegate;

@@ -25,18 +25,13 @@ pub fn advance() {
     NOT_BEFORE.fetch_max(wall(), Relaxed);
 }
 
-/// When the current statement began. Parallel workers have the leader's.
+/// When the current statement began. Parallel workers have the leader's. Asked for every row of a scan.
 pub fn statement_start() -> Instant {
-    // SAFETY: reads a variable of the backend, which every transaction has set.
-    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
-}
-
-/// [`statement_start`] for what is asked for every row of a scan.
-pub fn statement_start_fast() -> Instant {
     unsafe extern "C" {
         fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
     }
-    // SAFETY: returns a variable and cannot raise an error, so that it needs no guard around it.
+    // SAFETY: returns a variable of the backend, which every transaction has set, and cannot raise an error, so that it
+    // needs no guard around it.
     unsafe { GetCurrentStatementStartTimestamp() }
 }
 

@@ -3,10 +3,10 @@
 //! A policy is one call, opaque to the planner. Its support function turns the call into
 //!
 //! ```text
-//! (via tenant OR via organization OR via team OR via project OR via owner OR via key) AND the exact decision
+//! via within AND (via tenant OR via organization OR via team OR via project OR via owner OR via key) AND the exact decision
 //! ```
 //!
-//! whose first half says where rows can be, and can be looked for by index. Nothing about the caller is folded into
+//! whose first parts say where rows can be, and can be looked for by index. Nothing about the caller is folded into
 //! the plan: the arrays that indexes are searched for are computed when the plan runs, by whoever runs it.
 //!
 //! Conditions can ask for any column of the row. Where the statement only reads, the decision finds it by its key. Where
@@ -49,6 +49,9 @@ pub fn place(name: &str) -> (As, &str) {
         None => (As::Session, name),
     }
 }
+
+/// The place of [`within`].
+pub const WITHIN: &str = "within";
 
 /// What places begin with where the session's tenant and context do not count.
 const OF_PRINCIPAL: &str = "principal's ";
@@ -138,6 +141,10 @@ pub enum Request {
 
 /// Arguments of `authz_row`; `authz.row_exact` and `authz.row_condition` have two more.
 const ROW_ARGUMENTS: usize = 10;
+
+/// The key among them, and the tenant.
+const KEY: usize = 1;
+const TENANT: usize = 2;
 
 /// Arguments of the `authz_can` that names the principal.
 const CAN_ARGUMENTS: usize = 5;
@@ -532,11 +539,11 @@ impl Call {
                 return Some(exact);
             }
 
-            let arms = arms(&row, names, permission, self.who)?;
-            let narrowed = and_or(
-                pg_sys::BoolExprType::AND_EXPR,
-                &[and_or(pg_sys::BoolExprType::OR_EXPR, &arms), exact],
-            );
+            let arms = and_or(pg_sys::BoolExprType::OR_EXPR, &arms(&row, names, permission, self.who)?);
+            let narrowed = match within(&row, names, permission, self.who)? {
+                Some(within) => and_or(pg_sys::BoolExprType::AND_EXPR, &[within, arms, exact]),
+                None => and_or(pg_sys::BoolExprType::AND_EXPR, &[arms, exact]),
+            };
             match shape {
                 // Who sees everything does not see rows of a tenant that does not exist, nor rows of no known level.
                 Shape::All if only_reads && self.is_whole(&row, registered) => {
@@ -559,6 +566,67 @@ impl Call {
                 }
                 _ => Some(narrowed),
             }
+        }
+    }
+
+    /// The same for a call of `authz_row` on rows of another table, which carries the columns that say where its rows
+    /// belong; `None` where that is not plain to see. Conditions see no more of such rows than without a plan.
+    pub fn narrow(&self) -> Option<*mut pg_sys::Node> {
+        if !self.is_row() {
+            return None;
+        }
+        let (table, _) = self.key()?;
+        // SAFETY: all nodes are made of this call's own, or freshly; the call has the arguments of `authz_row`.
+        unsafe {
+            let given: Vec<_> = (0..ROW_ARGUMENTS).map(|n| nth((*(*self.raw).fcall).args, n)).collect();
+            let key = column_below(given[KEY])?;
+            let row = Row {
+                key_var: key,
+                relation: Relation::open(table)?,
+            };
+            let parse = (*(*self.raw).root).parse;
+            let tenant = column_below(given[TENANT]).filter(|t| (**t).varno == (*key).varno)?;
+            if (*parse).commandType == pg_sys::CmdType::CMD_INSERT && (*parse).resultRelation == (*key).varno
+                || (*tenant).vartype != pg_sys::UUIDOID
+                || !is_not_null(&row.relation, (*tenant).varattno)
+            {
+                return None;
+            }
+            let via = |place: &str, argument: *mut pg_sys::Node| {
+                let of = pg_sys::exprType(argument);
+                let via = function(c"via", &[pg_sys::TEXTOID, pg_sys::TEXTOID, of])?;
+                Some(call(
+                    via,
+                    pg_sys::BOOLOID,
+                    &[text_node(&self.permission), text_node(place), copy(argument)],
+                ))
+            };
+            let is_null = |node| is_a(node, pg_sys::NodeTag::T_Const) && (*node.cast::<pg_sys::Const>()).constisnull;
+            let mut arms = vec![via("key", key.cast()).or_else(|| via("key", given[KEY]))?];
+            for (n, place) in [
+                (TENANT, "tenant"),
+                (3, "organization"),
+                (4, "team"),
+                (5, "project"),
+                (6, "owner"),
+            ] {
+                if !is_null(given[n]) {
+                    arms.push(via(place, given[n])?);
+                }
+            }
+            let types = given.iter().map(|a| pg_sys::exprType(*a));
+            let types: Vec<_> = types.chain([pg_sys::BOOLOID, pg_sys::BOOLOID]).collect();
+            let no = || pg_sys::makeBoolConst(false, false);
+            let columns = given.iter().map(|a| copy(*a));
+            let arguments: Vec<_> = columns.chain([no(), self.by_principal()]).collect();
+            let exact = call(function(c"row_exact", &types)?, pg_sys::BOOLOID, &arguments);
+            let either = new_node::<pg_sys::CoalesceExpr>(pg_sys::NodeTag::T_CoalesceExpr);
+            (*either).coalescetype = pg_sys::BOOLOID;
+            (*either).args = pg_sys::lappend(pg_sys::lappend(null_mut(), exact.cast()), no().cast());
+            (*either).location = -1;
+            let arms = and_or(pg_sys::BoolExprType::OR_EXPR, &arms);
+            let within = via(WITHIN, tenant.cast())?;
+            Some(and_or(pg_sys::BoolExprType::AND_EXPR, &[within, arms, either.cast()]))
         }
     }
 
@@ -704,6 +772,41 @@ unsafe fn same(a: *mut pg_sys::Node, b: *mut pg_sys::Node) -> bool {
     }
 }
 
+/// The name of a column's place.
+unsafe fn place_node(place: &str, who: As) -> *mut pg_sys::Node {
+    // SAFETY: makes a constant.
+    unsafe {
+        match who {
+            As::Session => text_node(place),
+            As::Principal => text_node(&format!("{OF_PRINCIPAL}{place}")),
+        }
+    }
+}
+
+/// `via within`: the row's tenant is one in which something can be reached. Indexes that begin with the tenant are of use
+/// to every arm by it. Not where rows without a tenant would have to be found as well.
+unsafe fn within(
+    row: &Row,
+    names: &user_table::ColumnNames,
+    permission: *mut pg_sys::Node,
+    who: As,
+) -> Option<Option<*mut pg_sys::Node>> {
+    // SAFETY: as in `replace`.
+    unsafe {
+        let (tenant, _) = row.column(&names.tenant)?;
+        if !is_not_null(&row.relation, (*tenant).varattno) {
+            return Some(None);
+        }
+        let via = function(c"via", &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::UUIDOID])?;
+        let place = place_node(WITHIN, who);
+        Some(Some(call(
+            via,
+            pg_sys::BOOLOID,
+            &[permission, place, copy(tenant).cast()],
+        )))
+    }
+}
+
 /// `via tenant`, `via organization`, …, as far as the table has such columns.
 unsafe fn arms<'n>(
     row: &Row,
@@ -713,10 +816,7 @@ unsafe fn arms<'n>(
 ) -> Option<Vec<*mut pg_sys::Node>> {
     // SAFETY: as in `replace`.
     unsafe {
-        let of = |place: &str| match who {
-            As::Session => text_node(place),
-            As::Principal => text_node(&format!("{OF_PRINCIPAL}{place}")),
-        };
+        let of = |place: &str| place_node(place, who);
         let own = |name: &'n Option<String>| name.as_ref().filter(|_| names.parent.is_none());
         let places = [
             ("tenant", Some(&names.tenant)),
@@ -914,6 +1014,12 @@ pub unsafe fn index_condition(raw: *mut pg_sys::SupportRequestIndexCondition) ->
 }
 
 impl Estimate {
+    /// Nearly all rows: others say how many.
+    pub fn nearly_all(&self) -> *mut pg_sys::Node {
+        // SAFETY: the planner's request.
+        unsafe { nearly_all(self.raw) }
+    }
+
     /// Answers with the planner's own estimate for `column = ANY (ids)`; of many ids a sample stands for all.
     pub fn answer(&self, ids: Option<pg_sys::Datum>, sampled: f64) -> *mut pg_sys::Node {
         // SAFETY: the request's nodes are valid; the array is a constant of the array type.

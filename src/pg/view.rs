@@ -31,7 +31,7 @@ impl View {
             let snapshot = &*pg_sys::GetActiveSnapshot();
             (snapshot.snapshot_type == pg_sys::SnapshotType::SNAPSHOT_MVCC).then(|| View {
                 ends: ENDS.load(Relaxed),
-                statement: clock::statement_start_fast(),
+                statement: clock::statement_start(),
                 xmin: snapshot.xmin.into_inner(),
                 xmax: snapshot.xmax.into_inner(),
                 running: (snapshot.xcnt, snapshot.subxcnt),
