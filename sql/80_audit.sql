@@ -137,7 +137,8 @@ REVOKE ALL ON FUNCTION authz.lock_audit_table(regclass) FROM PUBLIC;
 INSERT INTO authz.hierarchy_lock (hierarchy) VALUES ('audit_partition');
 
 CREATE FUNCTION authz.prepare_audit_partitions(months_ahead integer DEFAULT 3) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
 DECLARE
     begins  timestamptz;
     ends    timestamptz;

@@ -77,7 +77,8 @@ REVOKE ALL ON FUNCTION authz_audit_seal(), authz_audit_verify(text), authz_audit
 
 CREATE FUNCTION authz_archive_audit(before timestamptz)
     RETURNS TABLE (partition regclass, from_time timestamptz, to_time timestamptz, events bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
 DECLARE
     unsealed bigint;
 BEGIN

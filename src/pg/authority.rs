@@ -68,11 +68,18 @@ fn relation(name: &'static str) -> pg_sys::Oid {
     oid
 }
 
-/// Is the extension in this database, with its access events?
+/// Is the extension in this database, with its access events? Asked by background workers, which run as a superuser: a
+/// schema of the same name that somebody else made is not it.
 pub fn installed() -> bool {
-    // SAFETY: a syscache look-up by a NUL-terminated name, without error when it is missing.
-    let namespace = unsafe { pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true) };
-    namespace != pg_sys::InvalidOid && exists("access_audit_event")
+    // SAFETY: look-ups by NUL-terminated names, without error when they are missing.
+    unsafe {
+        let namespace = pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true);
+        let extension = pg_sys::get_extension_oid(c"authz_ext".as_ptr(), true);
+        namespace != pg_sys::InvalidOid
+            && extension != pg_sys::InvalidOid
+            && pg_sys::getExtensionOfObject(pg_sys::NamespaceRelationId, namespace) == extension
+            && exists("access_audit_event")
+    }
 }
 
 /// Is there a table `authz.name`?

@@ -404,7 +404,7 @@ pub fn seal() -> (i64, i64, Head) {
                 horizon
             } else {
                 // Restored from elsewhere: nobody counts there any more who could add to it.
-                last_xact(table, cluster) + 1
+                last_xact(table, cluster).saturating_add(1)
             };
             if from < (to, Uuid::nil()) {
                 events += seal_range(&mut head, table, cluster, &columns, from, (to, Uuid::nil()));
