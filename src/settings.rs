@@ -1,6 +1,6 @@
 //! Settings (`authz.…`), in alphabetical order.
 
-use crate::pg::session_setting;
+use crate::pg::{queue, session_setting};
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
 use std::ffi::{CStr, CString};
 
@@ -90,9 +90,8 @@ static LOGIN_MAX_FAILURES: GucSetting<i32> = GucSetting::<i32>::new(5);
 
 /// Defines the settings; once, when the library is loaded.
 pub fn define() {
-    // SAFETY: reads a variable of the process. A setting of this context can be defined only then, and without the
-    // queue there is nothing to set.
-    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+    // A setting of this context can be defined at no other time, and without the queue there is nothing to set.
+    if queue::is_preloading() {
         GucRegistry::define_int_guc(
             c"authz.audit_queue_size",
             c"Room for access events of transactions that were rolled back, until a background worker has written them.",

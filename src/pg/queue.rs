@@ -63,13 +63,19 @@ static LOCK: AtomicPtr<pg_sys::LWLock> = AtomicPtr::new(ptr::null_mut());
 static mut NEXT_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut NEXT_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
+/// Is the library being loaded by `shared_preload_libraries`?
+pub fn is_preloading() -> bool {
+    // SAFETY: reads a variable of the process.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
 /// Asks for the queue, if the library is being loaded by `shared_preload_libraries`.
 pub fn register() -> bool {
+    if !is_preloading() {
+        return false;
+    }
     // SAFETY: called once by the postmaster, before there is any other process; hooks are chained.
     unsafe {
-        if !pg_sys::process_shared_preload_libraries_in_progress {
-            return false;
-        }
         NEXT_REQUEST = pg_sys::shmem_request_hook;
         pg_sys::shmem_request_hook = Some(on_request);
         NEXT_STARTUP = pg_sys::shmem_startup_hook;

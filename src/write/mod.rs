@@ -13,11 +13,13 @@
 //! | `ownership` | writes the owner of a resource |
 //! | `pending` | keeps the lines of the open transaction |
 //! | `spill` | a list of lines that does not fill the memory |
+//! | `chain` | what a seal is |
 //! | `seal` | chains closed batches of events |
 //! | `verify` | compares the events with the chain |
 //! | `outlet` | hands lines over: to the queue of the background workers, or to the server's log |
 
 pub mod audit;
+mod chain;
 pub mod deliver;
 pub mod event;
 pub mod outlet;

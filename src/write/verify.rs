@@ -1,6 +1,7 @@
 //! Comparing the events with the chain of seals.
 
-use super::seal::{self, Head, Leaf, Place, Seal, What};
+use super::chain::{self, Head, Leaf, Place, Seal, What};
+use super::seal;
 use crate::error;
 use crate::pg::query::{self, Row};
 use crate::pg::statement::Parameter;
@@ -116,7 +117,7 @@ fn read_chain(verdict: &mut Verdict, anchor: Option<Head>) -> Vec<Seal> {
         |row| {
             let seal = read_seal(row);
             let leaves = row.bytes(12).unwrap_or_default();
-            let hash = seal::hash_of(row.bytes(15));
+            let hash = chain::hash_of(row.bytes(15));
             let wrong = |what, number: i64, detail: &str| {
                 Some(Problem {
                     what,
@@ -205,7 +206,7 @@ fn read_seal(row: &Row<'_>) -> Seal {
         },
         events: row.int8(10).unwrap_or_default(),
         sealed_at: row.int8(13).unwrap_or_default(),
-        previous: seal::hash_of(row.bytes(14)),
+        previous: chain::hash_of(row.bytes(14)),
     }
 }
 
@@ -239,7 +240,9 @@ impl Batch<'_> {
             return;
         };
         let mut open: HashMap<Uuid, Leaf> = leaves.iter().map(|l| (l.key, *l)).collect();
-        seal::for_each_event(&self.seal.table, self.columns, self.cluster, self.range, |row| {
+        // One more than there should be: enough to find one that should not be there.
+        let limit = leaves.len() + 1;
+        seal::for_each_event(&self.seal.table, self.columns, self.cluster, self.range, limit, |row| {
             let leaf = Leaf::of(row);
             verdict.problem = match open.remove(&leaf.key) {
                 Some(sealed) if sealed.hash == leaf.hash => {
