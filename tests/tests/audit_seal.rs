@@ -155,7 +155,7 @@ fn tamper(c: &mut Client, rng: &mut StdRng) -> Tampering {
     let columns: Vec<(String, String)> = c
         .query(
             "SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute
-              WHERE attrelid = ('authz.' || $1)::regclass AND attnum > 0 AND NOT attisdropped",
+              WHERE attrelid = ('authz.' || $1)::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
             &[&table],
         )
         .unwrap()
@@ -163,6 +163,11 @@ fn tamper(c: &mut Client, rng: &mut StdRng) -> Tampering {
         .map(|row| (row.get(0), row.get(1)))
         .collect();
     let (column, kind) = columns.choose(rng).unwrap().clone();
+    let names = columns
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
     let seals: i64 = value(c, "SELECT max(seal_no) FROM authz.audit_seal", &[]);
     let number = rng.random_range(1..=seals);
     let set = |names: &[&String]| names.iter().map(|n| (*n).clone()).collect::<BTreeSet<_>>();
@@ -170,6 +175,7 @@ fn tamper(c: &mut Client, rng: &mut StdRng) -> Tampering {
     let (what, sql, named, anchored) = match rng.random_range(0..14) {
         0..4 => {
             let new = match (column.as_str(), kind.as_str()) {
+                ("change_type", _) => "CASE change_type WHEN 'insert' THEN 'update' ELSE 'insert' END".to_owned(),
                 ("access_result", _) => "CASE access_result WHEN 'allowed' THEN 'denied' ELSE 'allowed' END".to_owned(),
                 ("occurred_at", _) => "occurred_at + interval '1 microsecond'".to_owned(),
                 ("xact", _) => "(xact::text::bigint + 1)::text::xid8".to_owned(),
@@ -210,7 +216,7 @@ fn tamper(c: &mut Client, rng: &mut StdRng) -> Tampering {
                 "CREATE TEMP TABLE forged ON COMMIT DROP AS SELECT * FROM authz.{table} WHERE {key} = '{one}';
                  UPDATE forged SET {key} = gen_random_uuid();
                  SELECT set_config('test.key', (SELECT {key}::text FROM forged), true);
-                 INSERT INTO authz.{table} SELECT * FROM forged"
+                 INSERT INTO authz.{table} ({names}) SELECT {names} FROM forged"
             ),
             BTreeSet::new(),
             false,
