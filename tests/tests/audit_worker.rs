@@ -527,7 +527,7 @@ fn a_standby_has_no_writers_until_it_is_promoted() {
     // The chain can be verified there.
     execute(&mut c, "SELECT authz_audit_seal()");
     soon("the seal arrives", || {
-        value::<i64>(&mut s, "SELECT seals FROM authz_audit_verify() WHERE valid", &[]) == 1
+        value::<i64>(&mut s, "SELECT seals FROM authz_audit_verify() WHERE valid", &[]) >= 1
     });
     standby.promote();
     soon("the launcher starts", || value::<i64>(&mut s, workers, &[]) >= 1);
