@@ -20,7 +20,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 /// So many rows of a tenant are decided one by one before the sets are made.
-const ROWS: u32 = 16;
+const ROWS: u32 = 4;
 
 /// The columns of a row that say where it is.
 pub struct Spot<'a> {

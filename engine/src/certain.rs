@@ -74,6 +74,7 @@ pub fn certain(
     let restricted = opens(Privilege::ViewRestricted, cleared(|t| t.clearance_restricted));
     let sealed = opens(Privilege::ViewSealed, cleared(|t| t.clearance_sealed));
 
+    let whole = Node::uuid(Kind::TENANT, tenant);
     let mut found = Certain::default();
     for index in [Some(&subject.index), everybody].into_iter().flatten() {
         for (node, binding) in index.everything() {
@@ -87,9 +88,10 @@ pub fn certain(
                 (Some(node), _) if member => {
                     for (held, wanted) in found.each(permission, restricted, sealed) {
                         if always(model, composition, binding, wanted) {
-                            match node.kind {
-                                Kind::TENANT => held.everywhere = true,
-                                _ => held.nodes.push(node.clone()),
+                            if *node == whole {
+                                held.everywhere = true;
+                            } else if node.kind != Kind::TENANT {
+                                held.nodes.push(node.clone());
                             }
                         }
                     }

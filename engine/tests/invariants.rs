@@ -5,6 +5,7 @@
 
 mod common;
 
+use authz_engine::certain::{Held, Wanted, certain};
 use authz_engine::condition::Condition;
 use authz_engine::decide::{Silent, decide};
 use authz_engine::reach::{holds_everywhere, reach};
@@ -463,6 +464,38 @@ proptest! {
         let everywhere = Some(resource.kind) == kind
             && holds_everywhere(&c.model, &c.composition, subject, permission, rows_can_be, c.mfa_used, c.at);
         prop_assert!(!everywhere || answer(&facts, &rest) == Reason::Allowed);
+    }
+
+    /// Row security shows what is certain without a decision: the decision must be the same.
+    #[test]
+    fn what_is_certain_is_allowed(facts in facts(), rest in rest()) {
+        let c = policy(&facts, &rest).compile();
+        let (Ok(resource), Some(subject)) = (&c.resource, &c.subject) else {
+            return Ok(());
+        };
+        let permission = c.model.permission(rest.permission).expect("a defined permission");
+        let kind = c.model.definition(permission).map(|d| d.kind);
+        // The caller sees to these.
+        if Some(resource.kind) != kind || resource.deleted || !matches!(resource.parent, Parent::None) {
+            return Ok(());
+        }
+        let Some(tenant) = resource.tenant else {
+            return Ok(());
+        };
+        let wanted = Wanted { permission, tenant, mfa_used: c.mfa_used, at: c.at };
+        let Some(found) = certain(&c.model, &c.composition, subject, Some(&c.any), &wanted) else {
+            return Ok(());
+        };
+        let at = |held: &Held| held.everywhere || held.nodes.iter().any(|n| resource.chain.contains(n));
+        let opened = match resource.confidentiality {
+            Confidentiality::Normal => true,
+            Confidentiality::Restricted => at(&found.restricted),
+            Confidentiality::Sealed => at(&found.sealed),
+            Confidentiality::Unknown => false,
+        };
+        let doubtful = found.doubtful.iter().any(|n| resource.chain.contains(n));
+        let is_certain = opened && at(&found.permission) && !doubtful;
+        prop_assert!(!is_certain || answer(&facts, &rest) == Reason::Allowed, "{:?} but {found:?} of {resource:?}", answer(&facts, &rest));
     }
 
     #[test]
