@@ -175,7 +175,11 @@ extension_sql_file!(
     requires = ["login", api::can::can_text]
 );
 extension_sql_file!("../sql/88_maintenance.sql", name = "maintenance", requires = ["work"]);
-extension_sql_file!("../sql/89_evidence.sql", name = "evidence", requires = ["maintenance"]);
+extension_sql_file!(
+    "../sql/89_evidence.sql",
+    name = "evidence",
+    requires = ["maintenance", "change_event"]
+);
 extension_sql_file!(
     "../sql/89_audit_seal.sql",
     name = "audit_seal",
