@@ -165,7 +165,15 @@ BEGIN
         -- A month that was archived keeps its table; events of it that come late stay in the default partition.
         CONTINUE WHEN begins < '0001-01-01Z' OR to_regclass(format('authz.%I', name)) IS NOT NULL;
         IF made = 0 THEN
+            -- Where rows are moved, readers have to wait before they look up which partitions there are: one that knows only
+            -- the default partition would find the rows in none. Where none are, nobody has to wait.
+            IF EXISTS (SELECT FROM authz.access_audit_event_default) THEN
+                PERFORM authz.lock_audit_table('authz.access_audit_event');
+            END IF;
             PERFORM authz.lock_audit_table('authz.access_audit_event_default');
+            IF EXISTS (SELECT FROM authz.access_audit_event_default) THEN
+                PERFORM authz.lock_audit_table('authz.access_audit_event');
+            END IF;
         END IF;
         ends := (begins AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC';
         EXECUTE format('CREATE TABLE authz.%I (LIKE authz.access_audit_event
