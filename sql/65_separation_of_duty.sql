@@ -61,7 +61,7 @@ CREATE TABLE authz.sod_lock (
     CONSTRAINT sod_lock_pkey PRIMARY KEY (principal_id)
 );
 COMMENT ON TABLE authz.sod_lock IS
-    'One row for each principal that was given a role under a static constraint, so that concurrent assignments meet.';
+    'One row for each principal that was given a role under a static constraint, or has begun break-glass, so that those who do it at once meet.';
 COMMENT ON COLUMN authz.sod_lock.principal_id IS 'The principal.';
 COMMENT ON COLUMN authz.sod_lock.changes IS 'Number of statements that locked it.';
 

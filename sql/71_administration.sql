@@ -171,6 +171,22 @@ BEGIN
             format('role %L, to which access to %s %s was granted,', role, given.resource_type, given.resource_id),
             authz.permission_missing(given.permission_code, given.tenant_id, given.resource_type, given.resource_id));
     END LOOP;
+    -- What the role will have later comes with it, too.
+    FOR given IN
+        WITH RECURSIVE brought (role_code, since) AS (
+            SELECT role COLLATE "C", '-infinity'::timestamptz
+            UNION
+            SELECT i.inherited_role_code, greatest(b.since, i.active_from)
+            FROM brought AS b JOIN authz.role_inheritance AS i ON i.role_code = b.role_code
+            WHERE i.active_until > clock_timestamp() AND i.active_from < i.active_until)
+        SELECT DISTINCT rp.permission_code
+        FROM brought AS b JOIN authz.role_permission AS rp ON rp.role_code = b.role_code
+        WHERE greatest(b.since, rp.active_from) > clock_timestamp() AND rp.active_until > greatest(b.since, rp.active_from)
+    LOOP
+        PERFORM authz.refuse_missing(action, tenant, scope_type, scope_id,
+            format('role %L, which will have %L,', role, given.permission_code),
+            authz.permission_missing(given.permission_code, tenant, scope_type, scope_id));
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION authz.demand_role(text, uuid, text, text, text) IS

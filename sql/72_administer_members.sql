@@ -1,5 +1,26 @@
 -- Members of tenants and teams, and the status of principals.
 
+-- What a membership carried must not come back to life when the principal is taken in again: by whoever manages members,
+-- who may be somebody that could not give it. Denies stay.
+CREATE FUNCTION authz.close_carried(principal uuid, tenant uuid, began timestamptz, why text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    UPDATE authz.team_membership_history SET valid_until = greatest(now(), valid_from)
+    WHERE principal_id = close_carried.principal AND tenant_id = close_carried.tenant
+      AND active_until > greatest(now(), valid_from) AND valid_from < began;
+    UPDATE authz.principal_role_assignment SET revoked_at = greatest(now(), granted_at), reason = why
+    WHERE principal_id = close_carried.principal AND tenant_id = close_carried.tenant
+      AND revoked_at IS NULL AND active_until > now() AND granted_at < began;
+    UPDATE authz.resource_access_grant SET revoked_at = greatest(now(), granted_at), reason = why
+    WHERE grantee_type = 'principal' AND grantee_id = close_carried.principal::text AND tenant_id = close_carried.tenant
+      AND revoked_at IS NULL AND active_until > now() AND granted_at < began;
+END
+$$;
+COMMENT ON FUNCTION authz.close_carried(uuid, uuid, timestamptz, text) IS
+    'Closes a member''s teams, role assignments and grants in a tenant that began before an instant.';
+REVOKE ALL ON FUNCTION authz.close_carried(uuid, uuid, timestamptz, text) FROM PUBLIC;
+
 CREATE FUNCTION authz_add_member(
     principal uuid, tenant uuid DEFAULT NULL, member_kind text DEFAULT 'member', expires timestamptz DEFAULT NULL,
     reason text DEFAULT NULL
@@ -8,6 +29,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     action CONSTANT text := 'member.manage';
     t      CONSTANT uuid := coalesce(tenant, @extschema@.authz_tenant());
+    ended  timestamptz;
     why    text;
     former text;
     id     uuid;
@@ -22,7 +44,11 @@ BEGIN
         PERFORM authz.refuse_argument(action, t, 'tenant', t::text, format('%L is no kind of member', member_kind),
                                       'Pass member or external.');
     END IF;
+    -- A membership that has run out, or that was ended by hand, has left open what it carried.
+    SELECT max(m.active_until) INTO ended FROM authz.tenant_membership AS m
+    WHERE m.tenant_id = t AND m.principal_id = authz_add_member.principal AND m.active_until <= now();
     former := authz.set_reason(why);
+    PERFORM authz.close_carried(principal, t, ended, coalesce(why, 'the membership that carried it has ended'));
     INSERT INTO authz.tenant_membership AS m (tenant_id, principal_id, member_kind, invited_by, expires_at)
     VALUES (t, principal, authz_add_member.member_kind, @extschema@.authz_principal(), expires)
     RETURNING m.membership_id INTO id;
@@ -92,7 +118,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION authz_resume_member(uuid, uuid, text) IS 'Ends the suspension of a membership. Needs member.manage there.';
 
--- What the membership carried is closed with it: it must not come back to life when the principal is taken in again.
+-- What the membership carried is closed with it.
 CREATE FUNCTION authz_revoke_member(principal uuid, tenant uuid DEFAULT NULL, reason text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -106,14 +132,7 @@ BEGIN
     why := authz.demand_reason(action, t, 'tenant', t::text, authz_revoke_member.reason, true);
     former := authz.set_reason(why);
     UPDATE authz.tenant_membership SET status = 'revoked' WHERE membership_id = membership.membership_id;
-    UPDATE authz.team_membership_history SET valid_until = greatest(now(), valid_from)
-    WHERE principal_id = authz_revoke_member.principal AND tenant_id = t AND active_until > greatest(now(), valid_from);
-    UPDATE authz.principal_role_assignment SET revoked_at = greatest(now(), granted_at), reason = why
-    WHERE principal_id = authz_revoke_member.principal AND tenant_id = t
-      AND revoked_at IS NULL AND active_until > now();
-    UPDATE authz.resource_access_grant SET revoked_at = greatest(now(), granted_at), reason = why
-    WHERE grantee_type = 'principal' AND grantee_id = authz_revoke_member.principal::text AND tenant_id = t
-      AND revoked_at IS NULL AND active_until > now();
+    PERFORM authz.close_carried(authz_revoke_member.principal, t, 'infinity', why);
     PERFORM authz.set_reason(former);
 END
 $$;

@@ -1,6 +1,6 @@
 -- Privileged access, through functions: request, approval by somebody else, start, end; break-glass at once; review
--- afterwards. Each asks whether the session's principal holds the permission for it at the scope in question, locks the
--- row before it looks at its state, and leaves an access event. What was refused is recorded as well.
+-- afterwards. Each asks whether the session's principal holds the permission for it at the scope in question, then locks
+-- the row before it looks at its state, and leaves an access event. What was refused is recorded as well.
 --
 -- A refusal has the same words whether there is no such session, the permission is missing, or the session is one's
 -- own: who may not see a session does not learn that it exists.
@@ -76,10 +76,13 @@ $$;
 COMMENT ON FUNCTION authz.check_reason(text) IS 'Raises 22023 where a reason is missing or blank.';
 REVOKE ALL ON FUNCTION authz.check_reason(text) FROM PUBLIC;
 
+-- Intervals are compared by months of 30 days, but a month that is added has as many as it has: "1000 months -30000 days"
+-- compares as nothing and lasts a year. So only instants are compared. And a day has 24 hours: in a TimeZone of the
+-- caller's making it can have 190.
 CREATE FUNCTION authz.check_duration(duration interval) RETURNS void
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' AS $$
 BEGIN
-    IF duration <= interval '0' THEN
+    IF duration <= interval '0' OR now() + duration <= now() THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'the duration must be positive',
@@ -142,6 +145,15 @@ COMMENT ON FUNCTION authz_request_access(text, uuid, text, text, boolean, text, 
     'Asks for support access for the session''s principal; who holds access.request at the scope may ask. Returns the id of the privileged session, which somebody else has to approve.';
 REVOKE ALL ON FUNCTION authz_request_access(text, uuid, text, text, boolean, text, interval) FROM PUBLIC;
 
+-- Locks a privileged session for somebody who may change it. It is looked at before without a lock: a lock, and waiting
+-- for one, would tell the others that the session is there. What the check goes by never changes.
+CREATE FUNCTION authz.lock_access(session uuid) RETURNS authz.privileged_access_session
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM authz.privileged_access_session AS p WHERE p.session_id = session FOR UPDATE
+$$;
+COMMENT ON FUNCTION authz.lock_access(uuid) IS 'A privileged session as it stands, locked until the transaction ends.';
+REVOKE ALL ON FUNCTION authz.lock_access(uuid) FROM PUBLIC;
+
 -- What approval, rejection and review have in common: the row, locked, if the session's principal is another person, a
 -- human, who holds the permission at the row's scope, and not by grace of a break-glass session, which gives everything.
 CREATE FUNCTION authz.lock_access_of_other(session uuid, permission text) RETURNS authz.privileged_access_session
@@ -150,7 +162,7 @@ DECLARE
     s     authz.privileged_access_session;
     actor uuid := @extschema@.authz_principal();
 BEGIN
-    SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session FOR UPDATE;
+    SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session;
     IF s.session_id IS NULL OR NOT authz.holds_access(permission, s.tenant_id, s.scope_type, s.scope_id) THEN
         PERFORM authz.refuse_access(permission, session, s.tenant_id, 'no_grant');
     ELSIF authz.same_person(s.principal_id, actor) THEN
@@ -162,7 +174,7 @@ BEGIN
                     AND p.active_from <= clock_timestamp() AND p.active_until > clock_timestamp()) THEN
         PERFORM authz.refuse_access(permission, session, s.tenant_id, 'under_break_glass');
     END IF;
-    RETURN s;
+    RETURN authz.lock_access(session);
 END
 $$;
 COMMENT ON FUNCTION authz.lock_access_of_other(uuid, text) IS
@@ -240,18 +252,19 @@ COMMENT ON FUNCTION authz_reject_access(uuid, text) IS
 REVOKE ALL ON FUNCTION authz_reject_access(uuid, text) FROM PUBLIC;
 
 CREATE FUNCTION authz_start_privileged_session(session uuid, duration interval DEFAULT NULL) RETURNS uuid
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' AS $$
 DECLARE
     s     authz.privileged_access_session;
     start timestamptz;
 BEGIN
     PERFORM authz.check_duration(duration);
-    SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session FOR UPDATE;
+    SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session;
     -- Who may no longer ask may no longer start what was asked for before.
     IF s.principal_id IS NULL OR s.principal_id IS DISTINCT FROM @extschema@.authz_principal()
         OR NOT authz.holds_access('access.request', s.tenant_id, s.scope_type, s.scope_id) THEN
         PERFORM authz.refuse_access('access.start', session, s.tenant_id, 'no_grant');
     END IF;
+    s := authz.lock_access(session);
     start := clock_timestamp();
     IF authz.access_state(s) <> 'approved' THEN
         PERFORM authz.wrong_access_state(s, 'started');
@@ -266,7 +279,8 @@ BEGIN
     END IF;
     UPDATE authz.privileged_access_session
     SET started_at = start,
-        expires_at = least(expires_at, start + least(duration, s.requested_duration, authz.access_limit(s.tenant_id, 'max_duration')))
+        expires_at = least(expires_at, start + duration, start + s.requested_duration,
+                           start + authz.access_limit(s.tenant_id, 'max_duration'))
     WHERE session_id = session
     RETURNING * INTO s;
     PERFORM authz.record_access('access.start', 'privileged_access_session', session::text, s.tenant_id, 'allowed', s.access_reason);
@@ -286,11 +300,12 @@ DECLARE
     s     authz.privileged_access_session;
     actor uuid := @extschema@.authz_principal();
 BEGIN
-    SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session FOR UPDATE;
+    SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session;
     IF s.principal_id IS NULL OR actor IS NULL
         OR (s.principal_id <> actor AND NOT authz.holds_access('access.approve', s.tenant_id, s.scope_type, s.scope_id)) THEN
         PERFORM authz.refuse_access('access.end', session, s.tenant_id, 'no_grant');
     END IF;
+    s := authz.lock_access(session);
     IF authz.access_state(s) NOT IN ('requested', 'approved', 'running') THEN
         PERFORM authz.wrong_access_state(s, 'ended');
     END IF;
@@ -314,7 +329,7 @@ CREATE FUNCTION authz_break_glass(
     duration interval DEFAULT NULL,
     includes_sensitive boolean DEFAULT false
 ) RETURNS uuid
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' AS $$
 #variable_conflict use_column
 DECLARE
     actor uuid := @extschema@.authz_principal();
@@ -327,6 +342,9 @@ BEGIN
     END IF;
     PERFORM authz.check_reason(reason);
     PERFORM authz.check_duration(duration);
+    -- Two at once meet here, in every isolation level.
+    INSERT INTO authz.sod_lock AS l (principal_id) VALUES (actor)
+    ON CONFLICT (principal_id) DO UPDATE SET changes = l.changes + 1;
     SELECT * INTO s FROM authz.privileged_access_session AS p
     WHERE p.principal_id = actor AND p.session_kind = 'break_glass'
       AND p.active_from <= clock_timestamp() AND p.active_until > clock_timestamp();
@@ -343,7 +361,8 @@ BEGIN
          requested_at, requested_duration, started_at, expires_at)
     VALUES ('break_glass', actor, authz_break_glass.tenant, authz_break_glass.scope_type, authz_break_glass.scope_id, reason,
             ticket, coalesce(authz_break_glass.includes_sensitive, false), start, duration, start,
-            start + least(duration, authz.access_limit(authz_break_glass.tenant, 'break_glass_max_duration')))
+            least(start + duration,
+                  start + authz.access_limit(authz_break_glass.tenant, 'break_glass_max_duration')))
     RETURNING * INTO s;
     PERFORM authz.record_access('break_glass.start', 'privileged_access_session', s.session_id::text, s.tenant_id, 'allowed',
                                 reason);

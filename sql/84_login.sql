@@ -2,7 +2,7 @@
 -- What authenticates people calls the functions here; they are executable by nobody until they are granted.
 
 CREATE FUNCTION authz_record_login(principal uuid, succeeded boolean) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' AS $$
 #variable_conflict use_variable
 DECLARE
     p        authz.principal;

@@ -207,15 +207,17 @@ DECLARE
     w authz.work_assignment;
 BEGIN
     SELECT * INTO w FROM authz.work_assignment AS a
-    WHERE a.tenant_id = tenant AND a.resource_type = resource_type AND a.resource_id = resource AND a.released_at IS NULL
-    FOR UPDATE;
+    WHERE a.tenant_id = tenant AND a.resource_type = resource_type AND a.resource_id = resource AND a.released_at IS NULL;
     IF @extschema@.authz_principal() IS NULL
         OR (@extschema@.authz_tenant() IS NOT NULL AND @extschema@.authz_tenant() IS DISTINCT FROM tenant)
         OR (w.principal_id IS DISTINCT FROM @extschema@.authz_principal()
             AND NOT authz.holds_access('work.route', tenant, NULL, NULL)) THEN
         PERFORM authz.refuse_work('work.release', tenant, resource);
     END IF;
-    IF w.work_assignment_id IS NULL THEN
+    -- Locked only for those who may: waiting for a lock would tell the others that the row is there.
+    SELECT * INTO w FROM authz.work_assignment AS a
+    WHERE a.work_assignment_id = w.work_assignment_id AND a.released_at IS NULL FOR UPDATE;
+    IF NOT FOUND THEN
         RAISE EXCEPTION USING
             ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('%s %s is with nobody', resource_type, resource),

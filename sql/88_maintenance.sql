@@ -2,7 +2,7 @@
 -- decision depends on it: they compare the instants.
 
 CREATE FUNCTION authz_maintain(max_rows integer DEFAULT 10000) RETURNS TABLE (step text, done bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' AS $$
 #variable_conflict use_column
 DECLARE
     reason text;

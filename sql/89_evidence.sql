@@ -78,7 +78,7 @@ COMMENT ON COLUMN authz.binding_evidence.active_until IS 'In force until here, e
 CREATE VIEW authz.access_while_held AS
     SELECT b.binding_kind, b.binding_id, b.what, b.scope_type, b.scope_id, b.granted_by, b.reason, b.active_from,
            b.active_until, e.principal_id, e.audit_id, e.occurred_at, e.action_code, e.tenant_id, e.resource_type,
-           e.resource_id, e.access_result, e.policy_reason, e.request_id, e.support_session_id
+           e.resource_id, e.access_result, e.policy_reason, e.request_id, e.support_session_id, e.asked_by
     FROM authz.binding_evidence AS b
     CROSS JOIN LATERAL (
         -- One at a time: the principal itself, or whoever was a member of the team.
@@ -116,3 +116,5 @@ COMMENT ON COLUMN authz.access_while_held.access_result IS 'allowed or denied.';
 COMMENT ON COLUMN authz.access_while_held.policy_reason IS 'Reason code of a denial.';
 COMMENT ON COLUMN authz.access_while_held.request_id IS 'The request that it was part of.';
 COMMENT ON COLUMN authz.access_while_held.support_session_id IS 'The privileged session that covered the resource.';
+COMMENT ON COLUMN authz.access_while_held.asked_by IS
+    'Whose session it was: if not principal_id''s own, somebody else has asked whether it may; NULL: there was no session.';

@@ -78,9 +78,9 @@ impl Event {
             audit_id: time_ordered(now),
             tenant: said.tenant,
             principal: said.principal,
-            action: said.action.to_owned(),
-            resource_type: said.resource_type.map(str::to_owned),
-            resource_id: said.resource_id,
+            action: short(said.action.to_owned(), 500),
+            resource_type: said.resource_type.map(|t| short(t.to_owned(), 500)),
+            resource_id: said.resource_id.map(|id| short(id, 2000)),
             allowed: said.allowed,
             reason: said.reason.map(str::to_owned),
             request_id: text("request_id"),
@@ -126,6 +126,16 @@ impl Event {
     pub const fn result(&self) -> &'static str {
         if self.allowed { "allowed" } else { "denied" }
     }
+}
+
+/// The first bytes of a text. Type and id are in one index, whose entries have at most 2704: an event with more could not
+/// be written.
+fn short(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most - '…'.len_utf8()));
+        text.push('…');
+    }
+    text
 }
 
 /// A context as jsonb can store it: text there has no NUL.

@@ -1160,6 +1160,74 @@ fn a_role_brings_what_was_granted_to_it() {
     );
 }
 
+/// A role whose permissions begin later brings those, too: to assign it today is to give them tomorrow.
+#[test]
+fn a_role_brings_what_it_will_have_later() {
+    let office = Office::open();
+    let mut owner = office.owner();
+    for role in ["sleeper", "wider", "heir", "past"] {
+        make::role(&mut owner, role, &[]);
+    }
+    execute(
+        &mut owner,
+        "INSERT INTO authz.role_permission (role_code, permission_code, valid_from, valid_until)
+         VALUES ('sleeper', 'case.approve', now() + interval '1 day', NULL),
+                ('past', 'case.approve', now() - interval '2 days', now() - interval '1 day');
+         INSERT INTO authz.role_inheritance (role_code, inherited_role_code, valid_from)
+         VALUES ('wider', 'sleeper', now()), ('heir', 'approver', now() + interval '1 day')",
+    );
+    for role in ["sleeper", "wider", "heir"] {
+        refused_and_recorded(
+            &mut office.as_("tina"),
+            &format!("authz_assign_role('{{alice}}', '{role}', '{{acme}}')"),
+            "42501",
+            &["case.approve"],
+        );
+    }
+    made(
+        &mut office.as_("tina"),
+        "authz_assign_role('{alice}', 'past', '{acme}')",
+    );
+}
+
+/// Whoever takes members in, and may assign nothing, cannot bring back to life what an expired membership has left open.
+#[test]
+fn a_new_membership_revives_nothing_of_an_expired_one() {
+    let office = Office::open();
+    let mut owner = office.owner();
+    make::role(&mut owner, "doorkeeper", &["member.manage"]);
+    make::assign(&mut owner, id("acme"), id("bob"), "doorkeeper", "tenant", id("acme"));
+    make::principal(&mut owner, "carol");
+    make::principal(&mut owner, "dora");
+    execute(
+        &mut owner,
+        &with_ids(
+            "INSERT INTO authz.tenant_membership (tenant_id, principal_id, joined_at, expires_at)
+             VALUES ('{acme}', '{carol}', now() - interval '2 days', now() - interval '1 day');
+             INSERT INTO authz.principal_role_assignment (tenant_id, principal_id, role_code, scope_type, scope_id, granted_at)
+             VALUES ('{acme}', '{carol}', 'chief', 'tenant', '{acme}', now() - interval '2 days');
+             INSERT INTO authz.team_membership_history (tenant_id, team_id, principal_id, valid_from)
+             VALUES ('{acme}', '{north}', '{carol}', now() - interval '2 days');
+             INSERT INTO authz.resource_access_grant
+                 (tenant_id, resource_type, resource_id, grantee_type, grantee_id, permission_code, granted_at)
+             VALUES ('{acme}', 'case', '{affair}', 'principal', '{carol}', 'case.approve', now() - interval '2 days'),
+                    ('{acme}', 'case', '{affair}', 'team', '{north}', 'case.approve', now());
+             INSERT INTO authz.principal_role_assignment (tenant_id, principal_id, role_code, scope_type, scope_id)
+             VALUES ('{acme}', '{carol}', 'viewer', 'tenant', '{acme}'), ('{acme}', '{dora}', 'viewer', 'tenant', '{acme}')",
+        ),
+    );
+    let mut bob = office.as_("bob");
+    made(&mut bob, "authz_add_member('{carol}', '{acme}')");
+    made(&mut bob, "authz_add_member('{dora}', '{acme}')");
+    for permission in ["case.approve", "case.edit"] {
+        assert!(!can(&mut owner, id("carol"), permission, id("affair")), "{permission}");
+    }
+    // What was given since, or before the first membership, is somebody's decision and stays.
+    for who in ["carol", "dora"] {
+        assert!(can(&mut owner, id(who), "case.view", id("affair")), "{who}");
+    }
+}
+
 /// Nobody lifts a deny from himself, directly or through a team or role that it addresses.
 #[test]
 fn nobody_lifts_a_deny_from_himself() {

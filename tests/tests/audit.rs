@@ -247,6 +247,34 @@ fn no_context_keeps_an_event_from_being_written() {
     }
 }
 
+/// An id that is too long for the index of events does not keep the event from being written, nor the question from being
+/// answered.
+#[test]
+fn no_length_keeps_an_event_from_being_written() {
+    let db = Db::new();
+    let mut c = db.connect();
+    fill(&mut c);
+    // Random, so that it cannot be compressed.
+    let long = "(SELECT string_agg(gen_random_uuid()::text, 'ä') FROM generate_series(1, 1000))";
+    let allowed: bool = value(
+        &mut c,
+        &format!("SELECT authz_check($1::uuid, 'case.view', {long})"),
+        &[&id("alice")],
+    );
+    assert!(!allowed);
+    execute(
+        &mut c,
+        &format!("SELECT authz.record_access({long}, {long}, {long}, NULL, 'denied', {long})"),
+    );
+    assert_eq!(count(&mut c), 2);
+    let cut: bool = value(
+        &mut c,
+        "SELECT bool_and(resource_id LIKE '%…' AND octet_length(resource_id) <= 2000) FROM authz.access_audit_event",
+        &[],
+    );
+    assert!(cut);
+}
+
 /// R52: not by the owner, not by a superuser, not in replica mode, not on a partition; TRUNCATE is refused apart.
 #[test]
 fn events_and_seals_are_append_only() {

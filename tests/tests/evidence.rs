@@ -195,6 +195,29 @@ fn r55_what_was_accessed_while_it_was_held_and_nothing_from_before_after_or_else
     );
 }
 
+/// Whoever asks about somebody else leaves an event that names both: nobody's evidence can be made up by another.
+#[test]
+fn a_question_about_somebody_does_not_pass_for_what_he_did() {
+    let db = Db::new();
+    let mut c = db.connect();
+    let acme = world(&mut c);
+    let assignment = make::assign(&mut c, acme, id("alice"), "viewer", "tenant", acme);
+    for who in ["alice", "bob"] {
+        act_as(&mut c, who);
+        assert!(check(&mut c, "alice", "affair"));
+    }
+    let askers: Vec<Uuid> = c
+        .query(
+            "SELECT asked_by FROM authz.access_while_held WHERE binding_id = $1 ORDER BY occurred_at",
+            &[&assignment],
+        )
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(askers, [id("alice"), id("bob")]);
+}
+
 #[test]
 fn the_views_are_for_those_who_are_granted_them() {
     let db = Db::new();

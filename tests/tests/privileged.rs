@@ -612,6 +612,108 @@ fn the_duration_is_the_least_of_what_is_asked_and_allowed() {
     );
 }
 
+/// Intervals are compared as if a month had 30 days, and added as it is.
+#[test]
+fn a_duration_that_compares_as_short_and_lasts_long_is_cut() {
+    let mut w = world();
+    let (mut sam, mut ann, mut bea) = (w.of("sam"), w.of("ann"), w.of("bea"));
+    let within = |w: &mut World, session, most: &str| {
+        let so = w.session(session, &format!("expires_at <= started_at + interval '{most}'"));
+        assert_eq!(so.as_deref(), Some("true"), "{:?}", w.session(session, "expires_at"));
+    };
+    let long = "1000 months -30000 days +1 minute";
+    let session = call(
+        &mut bea,
+        &format!("authz_break_glass('fire', '{}', duration => '{long}')", id("acme")),
+    );
+    within(&mut w, session, "1 hour");
+    for (asked, started) in [
+        (format!(", duration => '{long}'"), String::new()),
+        (String::new(), format!(", '{long}'")),
+        (", duration => '10 minutes'".to_owned(), format!(", '{long}'")),
+    ] {
+        let session = request(&mut sam, &asked);
+        approve(&mut ann, session);
+        call(
+            &mut sam,
+            &format!("authz_start_privileged_session('{session}'{started})"),
+        );
+        within(
+            &mut w,
+            session,
+            if asked.contains("10 min") {
+                "10 minutes"
+            } else {
+                "8 hours"
+            },
+        );
+    }
+    refused(
+        &mut bea,
+        &format!(
+            "SELECT authz_break_glass('fire', '{}', duration => '-1000 months 30000 days 1 minute')",
+            id("acme")
+        ),
+        "22023",
+        &["positive"],
+    );
+}
+
+/// In a time zone of one's own making a day can have 184 hours.
+#[test]
+fn a_time_zone_of_the_callers_making_makes_no_day_longer() {
+    let mut w = world();
+    execute(
+        &mut w.admin,
+        &format!(
+            "ALTER DATABASE {0} SET authz.break_glass_max_duration = '1d'; ALTER DATABASE {0} SET authz.privileged_max_duration = '1d'",
+            w.db.name
+        ),
+    );
+    let (mut sam, mut ann, mut bea) = (w.of("sam"), w.of("ann"), w.of("bea"));
+    let day: i64 = value(
+        &mut sam,
+        "SELECT extract(doy FROM now() AT TIME ZONE 'UTC' + interval '18 hours')::bigint",
+        &[],
+    );
+    for c in [&mut sam, &mut bea] {
+        execute(
+            c,
+            &format!("SET TimeZone = 'AAA0BBB+160,{}/0,{}/0'", day % 365, (day + 20) % 365),
+        );
+    }
+    let broken = call(&mut bea, &format!("authz_break_glass('fire', '{}')", id("acme")));
+    let late = request(&mut sam, "");
+    approve(&mut ann, late);
+    let started = request(&mut sam, "");
+    approve(&mut ann, started);
+    start(&mut sam, started);
+    for session in [broken, started] {
+        let lasts = w.session(
+            session,
+            "extract(epoch FROM expires_at) - extract(epoch FROM started_at) <= 86400",
+        );
+        assert_eq!(lasts.as_deref(), Some("true"), "{:?}", w.session(session, "expires_at"));
+    }
+    // The window after the approval, of a day, as well.
+    execute(
+        &mut w.admin,
+        &format!(
+            "ALTER TABLE authz.privileged_access_session DISABLE TRIGGER USER;
+             UPDATE authz.privileged_access_session
+             SET requested_at = now() - interval '26 hours', approved_at = now() - interval '25 hours'
+             WHERE session_id = '{late}';
+             ALTER TABLE authz.privileged_access_session ENABLE TRIGGER USER"
+        ),
+    );
+    refused(
+        &mut sam,
+        &format!("SELECT authz_start_privileged_session('{late}')"),
+        "55000",
+        &["cannot be started any more"],
+    );
+}
+
 #[test]
 fn pitfall_10_expiry_is_enforced_by_the_decision_and_needs_no_maintenance() {
     let mut w = world();
@@ -824,6 +926,70 @@ fn pitfall_39_two_who_decide_at_once_end_with_one_decision() {
         );
         assert!(!both);
     }
+}
+
+#[test]
+fn pitfall_39_break_glass_twice_at_once_begins_one_session() {
+    let mut w = world();
+    for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
+        let sql = format!("SELECT authz_break_glass('fire', '{}')", id("acme"));
+        let (mut one, mut other) = (w.of("bea"), w.of("bea"));
+        for c in [&mut one, &mut other] {
+            execute(
+                c,
+                &format!(
+                    "BEGIN ISOLATION LEVEL {level}; SELECT authz_can('case.view', '{}'::uuid)",
+                    id("affair")
+                ),
+            );
+        }
+        execute(&mut one, &sql);
+        let code = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| other.batch_execute(&sql).map_err(|e| report(&e)));
+            std::thread::sleep(Duration::from_millis(200));
+            execute(&mut one, "COMMIT");
+            waiting.join().unwrap()
+        });
+        let fault = code.expect_err(level);
+        assert!(fault.contains("55000") || fault.contains("40001"), "{level}: {fault}");
+        execute(&mut other, "ROLLBACK");
+        let running: i64 = value(
+            &mut w.admin,
+            "SELECT count(*) FROM authz.privileged_access_session WHERE active_until > clock_timestamp()",
+            &[],
+        );
+        assert_eq!(running, 1, "{level}");
+        execute(
+            &mut w.admin,
+            "UPDATE authz.privileged_access_session SET ended_at = clock_timestamp() WHERE ended_at IS NULL",
+        );
+    }
+}
+
+/// Whoever may do nothing with a privileged session does not wait for it either: that would tell that it is there.
+#[test]
+fn waiting_for_a_lock_does_not_tell_that_a_session_is_there() {
+    let w = world();
+    let (mut sam, mut ann, mut mia) = (w.of("sam"), w.of("ann"), w.of("mia"));
+    let session = request(&mut sam, "");
+    execute(&mut ann, "BEGIN");
+    approve(&mut ann, session);
+    execute(&mut mia, "SET lock_timeout = '300ms'");
+    for call in [
+        "authz_approve_access('{}')",
+        "authz_reject_access('{}', 'r')",
+        "authz_review_access('{}', 'r')",
+        "authz_start_privileged_session('{}')",
+        "authz_end_privileged_session('{}')",
+    ] {
+        refused(
+            &mut mia,
+            &format!("SELECT {}", call.replace("{}", &session.to_string())),
+            "42501",
+            &["permission denied"],
+        );
+    }
+    execute(&mut ann, "ROLLBACK");
 }
 
 #[test]

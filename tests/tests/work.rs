@@ -274,6 +274,21 @@ fn work_is_routed_and_released_by_those_who_may() {
     );
 }
 
+/// Whoever may not release work does not wait for it either: that would tell that somebody has it.
+#[test]
+fn waiting_for_a_lock_does_not_tell_that_work_is_there() {
+    let w = world();
+    let (mut roger, mut gina) = (w.of("roger"), w.of("gina"));
+    assert!(route(&mut roger, "alert0").is_some());
+    execute(&mut roger, "BEGIN");
+    execute(&mut roger, &release("alert0"));
+    execute(&mut gina, "SET lock_timeout = '300ms'");
+    refused(&mut gina, &release("alert0"), "42501", &["permission denied"]);
+    execute(&mut roger, "ROLLBACK");
+    execute(&mut roger, &release("alert0"));
+    refused(&mut roger, &release("alert0"), "55000", &["nobody"]);
+}
+
 fn load(c: &mut Client) -> HashMap<Uuid, i64> {
     c.query(
         "SELECT principal_id, count(*) FROM authz.work_assignment WHERE released_at IS NULL GROUP BY 1",
