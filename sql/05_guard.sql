@@ -2,6 +2,15 @@
 -- of cycles. They are ordinary triggers (origin mode): logical replication, and a superuser who sets
 -- session_replication_role = replica, replay rows that passed the guards where they were first written.
 
+-- What looks like nothing: spaces of every width, the marks that have none, fillers. Not every locale calls them spaces. As
+-- an E string, so that the caller's standard_conforming_strings does not change what it means.
+CREATE FUNCTION authz.is_blank(words text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT words !~ E'[^[:space:][:cntrl:]\\u0085\\u00a0\\u00ad\\u034f\\u061c\\u115f\\u1160\\u1680\\u17b4\\u17b5\\u180b-\\u180f\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0]'
+$$;
+COMMENT ON FUNCTION authz.is_blank(text) IS 'Is there nothing to be seen in a text?';
+REVOKE ALL ON FUNCTION authz.is_blank(text) FROM PUBLIC;
+
 -- DELETE and TRUNCATE. The argument is the hint: what to do instead.
 CREATE FUNCTION authz.refuse_delete() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -106,7 +106,7 @@ REVOKE ALL ON FUNCTION authz.events_arrive() FROM PUBLIC;
 -- Why, as far as the session says; a blank reason is none.
 CREATE FUNCTION authz.change_reason() RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN r ~ '[^[:space:]]' THEN r END FROM current_setting('authz.change_reason', true) AS r
+    SELECT CASE WHEN NOT authz.is_blank(r) THEN r END FROM current_setting('authz.change_reason', true) AS r
 $$;
 COMMENT ON FUNCTION authz.change_reason() IS 'The setting authz.change_reason; NULL where it is blank.';
 REVOKE ALL ON FUNCTION authz.change_reason() FROM PUBLIC;

@@ -82,7 +82,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     why text := coalesce(reason, authz.change_reason());
 BEGIN
-    IF why !~ '[^[:space:]]' OR (required AND why IS NULL) THEN
+    IF authz.is_blank(why) OR (required AND why IS NULL) THEN
         PERFORM authz.refuse_argument(action, tenant, scope_type, scope_id,
             CASE WHEN why IS NULL THEN 'a reason is required' ELSE 'the reason is blank' END, 'Say why in reason => ....');
     END IF;
@@ -234,7 +234,7 @@ DECLARE
     former text;
     id     uuid;
 BEGIN
-    IF coalesce(reason, '') !~ '[^[:space:]]' OR principal IS NULL THEN
+    IF authz.is_blank(coalesce(reason, '')) OR principal IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'the first administrator needs a principal and a reason', HINT = 'Say who and why.';
     END IF;

@@ -58,7 +58,7 @@ BEGIN
     PERFORM authz.demand_arguments(action, 'role', role, 'kind', kind);
     PERFORM authz.demand(action, NULL, 'platform', NULL);
     why := authz.demand_reason(action, NULL, 'platform', NULL, reason);
-    IF role !~ '[^[:space:]]' OR role <> btrim(role) OR role ^@ 'authz.' THEN
+    IF role = '' OR authz.is_blank(left(role, 1)) OR authz.is_blank(right(role, 1)) OR role ^@ 'authz.' THEN
         PERFORM authz.refuse_argument(action, NULL, 'platform', NULL, format('%L is no role code', role),
             'A code is not blank, has no spaces around it, and does not begin with "authz.".');
     END IF;
@@ -137,7 +137,7 @@ BEGIN
                                    'access_mode', access_mode);
     PERFORM authz.demand(action, NULL, 'platform', NULL);
     why := authz.demand_reason(action, NULL, 'platform', NULL, reason);
-    IF permission !~ '^[^[:space:].]+\.[^[:space:]]+$' OR access_mode NOT IN ('auto', 'read', 'write') THEN
+    IF permission !~ '^[^[:space:].]+[.][^[:space:]]+$' OR access_mode NOT IN ('auto', 'read', 'write') THEN
         PERFORM authz.refuse_argument(action, NULL, 'platform', NULL,
             format('%L, %L is no permission', permission, access_mode),
             'A code is type.action, such as case.view; the mode is auto, read or write.');

@@ -65,7 +65,7 @@ REVOKE ALL ON FUNCTION authz.holds_access(text, uuid, text, text) FROM PUBLIC;
 CREATE FUNCTION authz.check_reason(reason text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF reason IS NULL OR reason !~ '[^[:space:]]' THEN
+    IF reason IS NULL OR authz.is_blank(reason) THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'a reason must be given',

@@ -95,7 +95,7 @@ BEGIN
         SELECT i.inhrelid::regclass, b.begins, authz.audit_month(b.begins + interval '32 days')
         FROM pg_inherits AS i
         JOIN pg_class AS c ON c.oid = i.inhrelid
-        CROSS JOIN LATERAL (SELECT (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''([^'']+)''\)'))[1]::timestamptz
+        CROSS JOIN LATERAL (SELECT (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''([^'']+)''[)]'))[1]::timestamptz
                            ) AS b (begins)
         WHERE i.inhparent = 'authz.access_audit_event'::regclass
           AND authz.audit_month(b.begins + interval '32 days') <= before

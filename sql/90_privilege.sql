@@ -1,6 +1,6 @@
 -- Who may call what. Tables and internals: nobody but the owner, until granted. Checks: everybody, because policies run
 -- with the querying role's privileges and the answer is all that a check gives away. Explanations tell who granted what
--- to whom, and lists of principals who there is, so they are granted one by one.
+-- to whom, and lists of principals and resources who and what there is, so they are granted one by one.
 REVOKE ALL ON FUNCTION
     authz_explain(uuid, text, uuid, uuid, jsonb, timestamptz),
     authz_explain(uuid, text, bigint, uuid, jsonb, timestamptz),
@@ -10,7 +10,8 @@ REVOKE ALL ON FUNCTION
     authz_explain_text(uuid, text, text, uuid, jsonb, timestamptz),
     authz_principals(text, uuid, uuid, timestamptz),
     authz_principals(text, bigint, uuid, timestamptz),
-    authz_principals(text, text, uuid, timestamptz)
+    authz_principals(text, text, uuid, timestamptz),
+    authz_resources(uuid, text, uuid, text, bigint, timestamptz)
     FROM PUBLIC;
 -- The planner calls them without asking anybody.
 REVOKE ALL ON FUNCTION authz.plan_support(internal), authz.call_support(internal) FROM PUBLIC;

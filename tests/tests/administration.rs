@@ -1228,6 +1228,43 @@ fn a_new_membership_revives_nothing_of_an_expired_one() {
     }
 }
 
+/// What cannot be seen is no reason, and no end of a role's code, in every locale.
+#[test]
+fn blanks_that_are_no_spaces_are_blanks() {
+    let office = Office::open();
+    let (mut tina, mut root) = (office.as_("tina"), office.as_("root"));
+    for blank in [
+        "",
+        " \t\n",
+        "\u{a0}\u{2003}",
+        "\u{200b}\u{2060}",
+        "\u{3000}",
+        "\u{feff}",
+        "\u{2800}\u{3164}",
+    ] {
+        refused_and_recorded(
+            &mut tina,
+            &format!("authz_assign_role('{{alice}}', 'viewer', '{{acme}}', reason => '{blank}')"),
+            "22023",
+            &["blank"],
+        );
+        refused_and_recorded(
+            &mut root,
+            &format!("authz_define_role('viewer{blank}\u{202e}')"),
+            "22023",
+            &["code"],
+        );
+    }
+    for reason in ["я", "因", "é", "-", " .\u{a0}"] {
+        let assignment = made(
+            &mut tina,
+            &format!("authz_assign_role('{{alice}}', 'viewer', '{{acme}}', reason => '{reason}')"),
+        );
+        done(&mut tina, &format!("authz_revoke_role('{assignment}')"));
+    }
+    let _: String = value(&mut root, "SELECT authz_define_role('Prüfer 2')", &[]);
+}
+
 /// Nobody lifts a deny from himself, directly or through a team or role that it addresses.
 #[test]
 fn nobody_lifts_a_deny_from_himself() {

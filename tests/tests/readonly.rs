@@ -128,6 +128,29 @@ fn public_has_nothing() {
     assert!(open.is_empty(), "open to PUBLIC: {open:#?}");
 }
 
+/// A list tells what there is, also of what somebody else may see and the caller may not.
+#[test]
+fn lists_and_explanations_are_granted_one_by_one() {
+    let db = Db::new();
+    let mut owner = db.connect();
+    fill(&mut owner);
+    let mut c = db.connect_as(&db.role());
+    let (alice, affair) = (id("alice"), id("affair"));
+    for call in [
+        format!("authz_resources('{alice}', 'case.view')"),
+        format!("authz_principals('case.view', '{affair}'::uuid)"),
+        format!("authz_explain('{alice}', 'case.view', '{affair}'::uuid)"),
+        format!("authz_explain_text('{alice}', 'case.view', '{affair}'::uuid)"),
+    ] {
+        refused(
+            &mut c,
+            &format!("SELECT {call}"),
+            "42501",
+            &["permission denied for function"],
+        );
+    }
+}
+
 #[test]
 fn a_hot_standby_answers_and_hears_of_revocations() {
     let primary = Cluster::start(&["wal_level = replica", "max_wal_senders = 4"]);
