@@ -230,6 +230,36 @@ extension_sql_file!(
     name = "administer_many",
     requires = ["administer_ownership"]
 );
+extension_sql_file!(
+    "../sql/87_casework.sql",
+    name = "casework",
+    requires = ["administer_many", "audit", api::session::principal]
+);
+extension_sql_file!(
+    "../sql/87_casework_guard.sql",
+    name = "casework_guard",
+    requires = ["casework"]
+);
+extension_sql_file!(
+    "../sql/87_casework_decision.sql",
+    name = "casework_decision",
+    requires = ["casework_guard"]
+);
+extension_sql_file!(
+    "../sql/87_casework_case.sql",
+    name = "casework_case",
+    requires = ["casework_decision"]
+);
+extension_sql_file!(
+    "../sql/87_casework_install.sql",
+    name = "casework_install",
+    requires = ["casework_case", "row_security"]
+);
+extension_sql_file!(
+    "../sql/87_database_roles.sql",
+    name = "database_roles",
+    requires = ["casework_install"]
+);
 extension_sql_file!("../sql/90_privilege.sql", name = "privilege", finalize);
 
 /// Called by PostgreSQL when the library is loaded into a backend.

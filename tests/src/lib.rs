@@ -9,6 +9,7 @@
 //! | `AUTHZ_PG_BINDIR` | directory of `psql`, `pg_dump`, `initdb`, `pg_basebackup` |
 //! | `AUTHZ_RUNUSER` | account for further clusters, where the tests themselves run as root |
 
+pub mod casework;
 pub mod cluster;
 pub mod make;
 pub mod office;
@@ -291,6 +292,11 @@ impl Db {
         execute(&mut self.server.admin(), &format!("CREATE ROLE {role} LOGIN"));
         self.roles.lock().unwrap().push(role.clone());
         role
+    }
+
+    /// A role that the test made itself, to be dropped with the database.
+    pub fn adopt(&self, role: &str) {
+        self.roles.lock().unwrap().push(role.to_owned());
     }
 
     /// A new login role with what a caller of the decision functions needs and nothing more: EXECUTE on the
