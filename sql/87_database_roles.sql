@@ -123,11 +123,11 @@ BEGIN
         -- What it has after this is what stands above: nothing that was granted on these objects in between stays.
         EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA authz, casework FROM %I', part.name);
         EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA authz, casework FROM %I', part.name);
-        EXECUTE format('REVOKE ALL ON SCHEMA authz, casework, %I FROM %I', '@extschema@', part.name);
+        EXECUTE format('REVOKE ALL ON SCHEMA authz, casework, @extschema@ FROM %I', part.name);
         EXECUTE (SELECT format('REVOKE ALL ON FUNCTION %s FROM %I', string_agg(d.objid::regprocedure::text, ', '), part.name)
                  FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'authz_ext'
                  WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e');
-        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', '@extschema@', part.name);
+        EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', part.name);
         FOR given IN
             SELECT DISTINCT p.schema_name AS name FROM authz.role_privileges() AS p
             WHERE p.role = part.role AND p.schema_name <> '@extschema@'

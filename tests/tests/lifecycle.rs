@@ -23,7 +23,7 @@ fn create_in_a_named_schema() {
             "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid
               WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
                 AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'authz_ext')
-                AND pronamespace NOT IN ('\"My Apps\"'::regnamespace, 'authz'::regnamespace)",
+                AND pronamespace NOT IN ('\"My Apps\"'::regnamespace, 'authz'::regnamespace, 'casework'::regnamespace)",
             &[],
         )
         .unwrap()

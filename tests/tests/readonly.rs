@@ -107,13 +107,13 @@ fn public_has_nothing() {
     let mut c = db.connect();
     let open: Vec<String> = c
         .query(
-            "SELECT 'schema ' || nspname FROM pg_namespace, aclexplode(nspacl) AS a WHERE nspname = 'authz' AND a.grantee = 0
+            "SELECT 'schema ' || nspname FROM pg_namespace, aclexplode(nspacl) AS a WHERE nspname IN ('authz', 'casework') AND a.grantee = 0
              UNION ALL
              SELECT relkind::text || ' ' || c.oid::regclass FROM pg_class c, aclexplode(coalesce(relacl, acldefault('r', relowner))) AS a
-              WHERE relnamespace = 'authz'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S') AND a.grantee = 0
+              WHERE relnamespace IN ('authz'::regnamespace, 'casework'::regnamespace) AND relkind IN ('r', 'p', 'v', 'm', 'S') AND a.grantee = 0
              UNION ALL
              SELECT 'function ' || p.oid::regprocedure FROM pg_proc p, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS a
-              WHERE pronamespace = 'authz'::regnamespace AND a.grantee = 0
+              WHERE pronamespace IN ('authz'::regnamespace, 'casework'::regnamespace) AND a.grantee = 0
                 -- What a plan of a protected query calls has to be executable by whoever runs the query. These tell
                 -- nothing but what the session itself can see, and cannot be named without USAGE on the schema.
                 AND p.proname NOT IN ('via', 'row_exact', 'row_condition', 'sees_all', 'still', 'reach_uuid', 'reach_int2', 'reach_int4', 'reach_int8', 'reach_text',
