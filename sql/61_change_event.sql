@@ -10,6 +10,16 @@
 -- A change to a state that the last event of the same row already records is not recorded again. So a dump, which
 -- contains the events and restores them before the tables that they are about, is restored without new ones.
 
+-- authz_principal() and authz_tenant() as they are now: resolved here and never again. Whoever may create functions in the
+-- extension's schema could plant others that make a call of these ambiguous, and then nothing could be revoked any more.
+CREATE FUNCTION authz.session_principal() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
+RETURN @extschema@.authz_principal();
+COMMENT ON FUNCTION authz.session_principal() IS 'authz_principal(), for the functions of this schema.';
+CREATE FUNCTION authz.session_tenant() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
+RETURN @extschema@.authz_tenant();
+COMMENT ON FUNCTION authz.session_tenant() IS 'authz_tenant(), for the functions of this schema.';
+REVOKE ALL ON FUNCTION authz.session_principal(), authz.session_tenant() FROM PUBLIC;
+
 CREATE TABLE authz.access_change_event (
     event_id uuid NOT NULL DEFAULT gen_random_uuid(),
     tenant_id uuid GENERATED ALWAYS AS (coalesce(after_value ->> 'tenant_id', before_value ->> 'tenant_id')::uuid) STORED,
@@ -140,7 +150,7 @@ BEGIN
     ELSIF authz.in_logical_worker() AND (TG_OP <> 'TRUNCATE' OR authz.events_arrive()) THEN
         RETURN NULL;
     ELSE
-        actor := @extschema@.authz_principal();
+        actor := authz.session_principal();
         why := authz.change_reason();
     END IF;
 

@@ -312,7 +312,7 @@ CREATE FUNCTION authz.sod_use(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    who        uuid := coalesce(principal, @extschema@.authz_principal());
+    who        uuid := coalesce(principal, authz.session_principal());
     c          authz.sod_constraint;
     candidates text[];
     used       text[];

@@ -65,7 +65,7 @@ COMMENT ON FUNCTION authz.demand_arguments(text, text[]) IS 'Refuses (22023) whe
 CREATE FUNCTION authz.demand_other(action text, tenant uuid, scope_type text, scope_id text, principal uuid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF principal = @extschema@.authz_principal() THEN
+    IF principal = authz.session_principal() THEN
         PERFORM authz.refuse(action, tenant, scope_type, scope_id, 'own_authority', '42501',
             'nobody changes his own authority', 'The principal is the session''s own.', 'Ask another administrator.');
     END IF;

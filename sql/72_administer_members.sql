@@ -28,7 +28,7 @@ CREATE FUNCTION authz_add_member(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     action CONSTANT text := 'member.manage';
-    t      CONSTANT uuid := coalesce(tenant, @extschema@.authz_tenant());
+    t      CONSTANT uuid := coalesce(tenant, authz.session_tenant());
     ended  timestamptz;
     why    text;
     former text;
@@ -50,7 +50,7 @@ BEGIN
     former := authz.set_reason(why);
     PERFORM authz.close_carried(principal, t, ended, coalesce(why, 'the membership that carried it has ended'));
     INSERT INTO authz.tenant_membership AS m (tenant_id, principal_id, member_kind, invited_by, expires_at)
-    VALUES (t, principal, authz_add_member.member_kind, @extschema@.authz_principal(), expires)
+    VALUES (t, principal, authz_add_member.member_kind, authz.session_principal(), expires)
     RETURNING m.membership_id INTO id;
     PERFORM authz.set_reason(former);
     RETURN id;
@@ -86,7 +86,7 @@ CREATE FUNCTION authz.set_member_status(principal uuid, tenant uuid, becomes tex
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     action     CONSTANT text := 'member.manage';
-    t          CONSTANT uuid := coalesce(tenant, @extschema@.authz_tenant());
+    t          CONSTANT uuid := coalesce(tenant, authz.session_tenant());
     membership authz.tenant_membership := authz.open_membership(action, t, principal);
     why        text;
     former     text;
@@ -124,7 +124,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     action     CONSTANT text := 'member.manage';
-    t          CONSTANT uuid := coalesce(tenant, @extschema@.authz_tenant());
+    t          CONSTANT uuid := coalesce(tenant, authz.session_tenant());
     membership authz.tenant_membership := authz.open_membership(action, t, authz_revoke_member.principal);
     why        text;
     former     text;
@@ -146,7 +146,7 @@ CREATE FUNCTION authz_join_team(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     action CONSTANT text := 'team.manage';
-    t      CONSTANT uuid := coalesce(tenant, @extschema@.authz_tenant());
+    t      CONSTANT uuid := coalesce(tenant, authz.session_tenant());
     why    text;
     former text;
     id     uuid;
@@ -162,7 +162,7 @@ BEGIN
     END IF;
     former := authz.set_reason(why);
     INSERT INTO authz.team_membership_history AS m (tenant_id, team_id, principal_id, role_code, valid_until, granted_by)
-    VALUES (t, team, principal, role, expires, @extschema@.authz_principal())
+    VALUES (t, team, principal, role, expires, authz.session_principal())
     RETURNING m.team_membership_id INTO id;
     PERFORM authz.set_reason(former);
     RETURN id;
@@ -175,7 +175,7 @@ CREATE FUNCTION authz_leave_team(principal uuid, team uuid, tenant uuid DEFAULT 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     action CONSTANT text := 'team.manage';
-    t      CONSTANT uuid := coalesce(tenant, @extschema@.authz_tenant());
+    t      CONSTANT uuid := coalesce(tenant, authz.session_tenant());
     why    text;
     former text;
 BEGIN

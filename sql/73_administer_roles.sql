@@ -29,7 +29,7 @@ BEGIN
             FROM bearer AS b JOIN authz.permission_implication AS i ON i.implied_permission_code = b.permission_code)
         SELECT d.permission_code FROM authz.permission_definition AS d
         WHERE d.permission_code = ANY (missing)
-          AND (d.defined_by IS DISTINCT FROM @extschema@.authz_principal()
+          AND (d.defined_by IS DISTINCT FROM authz.session_principal()
                OR EXISTS (
                    SELECT FROM bearer AS b
                    WHERE b.missing = d.permission_code
@@ -146,7 +146,7 @@ BEGIN
     INSERT INTO authz.permission_definition
         (permission_code, resource_type, action_code, description, requires_mfa, access_mode, defined_by)
     VALUES (permission, split_part(permission, '.', 1), substr(permission, strpos(permission, '.') + 1), description,
-            requires_mfa, access_mode, @extschema@.authz_principal());
+            requires_mfa, access_mode, authz.session_principal());
     PERFORM authz.set_reason(former);
     RETURN permission;
 END

@@ -5,7 +5,7 @@ CREATE FUNCTION authz.assignment_place(action text, INOUT tenant uuid, scope_typ
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF scope_type IS DISTINCT FROM 'platform' THEN
-        tenant := coalesce(tenant, @extschema@.authz_tenant());
+        tenant := coalesce(tenant, authz.session_tenant());
         IF scope_type = 'tenant' THEN
             scope_id := coalesce(scope_id, tenant::text);
         END IF;
@@ -45,7 +45,7 @@ BEGIN
     former := authz.set_reason(why);
     INSERT INTO authz.principal_role_assignment AS a
         (tenant_id, principal_id, role_code, scope_type, scope_id, granted_by, expires_at, reason)
-    VALUES (t, principal, role, authz_assign_role.scope_type, s, @extschema@.authz_principal(), expires, why)
+    VALUES (t, principal, role, authz_assign_role.scope_type, s, authz.session_principal(), expires, why)
     RETURNING a.assignment_id INTO id;
     PERFORM authz.set_reason(former);
     RETURN id;
@@ -149,7 +149,7 @@ CREATE FUNCTION authz_share(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     action CONSTANT text := 'grant.create';
-    t      CONSTANT uuid := coalesce(tenant, @extschema@.authz_tenant());
+    t      CONSTANT uuid := coalesce(tenant, authz.session_tenant());
     why    text;
     former text;
     id     uuid;
@@ -157,8 +157,8 @@ BEGIN
     PERFORM authz.demand_arguments(action, 'resource_type', resource_type, 'resource_id', resource_id, 'permission', permission,
                                    'grantee_type', grantee_type, 'grantee_id', grantee_id, 'tenant', t::text);
     PERFORM authz.demand(action, t, resource_type, resource_id);
-    IF grantee_type = 'principal' AND grantee_id = @extschema@.authz_principal()::text THEN
-        PERFORM authz.demand_other(action, t, resource_type, resource_id, @extschema@.authz_principal());
+    IF grantee_type = 'principal' AND grantee_id = authz.session_principal()::text THEN
+        PERFORM authz.demand_other(action, t, resource_type, resource_id, authz.session_principal());
     END IF;
     why := authz.demand_reason(action, t, resource_type, resource_id, reason);
     PERFORM authz.demand_expiry(action, t, resource_type, resource_id, expires);
@@ -169,7 +169,7 @@ BEGIN
     INSERT INTO authz.resource_access_grant AS g
         (tenant_id, resource_type, resource_id, grantee_type, grantee_id, permission_code, granted_by, expires_at, reason)
     VALUES (t, authz_share.resource_type, authz_share.resource_id, authz_share.grantee_type, authz_share.grantee_id,
-            permission, @extschema@.authz_principal(), expires, why)
+            permission, authz.session_principal(), expires, why)
     RETURNING g.grant_id INTO id;
     PERFORM authz.set_reason(former);
     RETURN id;
@@ -212,7 +212,7 @@ CREATE FUNCTION authz_deny(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     action CONSTANT text := 'rule.manage';
-    t      CONSTANT uuid := coalesce(tenant, @extschema@.authz_tenant());
+    t      CONSTANT uuid := coalesce(tenant, authz.session_tenant());
     why    text;
     former text;
     id     uuid;
@@ -262,7 +262,7 @@ BEGIN
         (tenant_id, resource_type, resource_id, effect, grantee_type, grantee_id, permission_code, priority, valid_until,
          created_by, reason)
     VALUES (t, authz_deny.resource_type, authz_deny.resource_id, 'deny', authz_deny.grantee_type, authz_deny.grantee_id,
-            permission, authz_deny.priority, expires, @extschema@.authz_principal(), why)
+            permission, authz_deny.priority, expires, authz.session_principal(), why)
     RETURNING r.rule_id INTO id;
     PERFORM authz.set_reason(former);
     RETURN id;
@@ -287,7 +287,7 @@ BEGIN
     END IF;
     -- A rule for everybody is nobody's own.
     IF r.effect = 'deny' AND r.grantee_type <> 'any' AND authz.is_addressed(r.grantee_type, r.grantee_id, r.tenant_id) THEN
-        PERFORM authz.demand_other(action, r.tenant_id, r.resource_type, r.resource_id, @extschema@.authz_principal());
+        PERFORM authz.demand_other(action, r.tenant_id, r.resource_type, r.resource_id, authz.session_principal());
     END IF;
     why := authz.demand_reason(action, r.tenant_id, r.resource_type, r.resource_id, reason);
     SELECT * INTO r FROM authz.resource_access_rule AS x WHERE x.rule_id = rule FOR NO KEY UPDATE;

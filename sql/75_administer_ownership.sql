@@ -8,7 +8,7 @@ CREATE FUNCTION authz_transfer_ownership(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     action    CONSTANT text := 'ownership.transfer';
-    t         CONSTANT uuid := coalesce(tenant, @extschema@.authz_tenant());
+    t         CONSTANT uuid := coalesce(tenant, authz.session_tenant());
     rt        authz.resource_type;
     place     text;
     key_type  text;
@@ -54,7 +54,7 @@ BEGIN
         resource_id, t, new_owner::text);
     INSERT INTO authz.access_change_event AS e
         (actor_id, change_type, before_value, after_value, reason, table_name, row_key)
-    SELECT @extschema@.authz_principal(), 'transfer', v.value || jsonb_build_object('owner', was),
+    SELECT authz.session_principal(), 'transfer', v.value || jsonb_build_object('owner', was),
            v.value || jsonb_build_object('owner', new_owner)
                || CASE WHEN EXISTS (SELECT FROM authz.principal AS p WHERE p.principal_id = new_owner)
                        THEN jsonb_build_object('principal_id', new_owner) ELSE '{}' END,

@@ -12,7 +12,7 @@ DECLARE
     own text := (SELECT t.settings #>> ARRAY['privileged_access', limited] FROM authz.tenant AS t WHERE t.tenant_id = tenant);
 BEGIN
     -- Settings are defined once the library is loaded, which any of its functions does.
-    PERFORM @extschema@.authz_principal();
+    PERFORM authz.session_principal();
     -- Not less than a moment, so that a tenant that allows none gets a session that is over when it begins.
     RETURN greatest(interval '1 microsecond',
                     least(current_setting(CASE limited WHEN 'break_glass_max_duration' THEN 'authz.break_glass_max_duration'
@@ -51,8 +51,8 @@ REVOKE ALL ON FUNCTION authz.refuse_access(text, uuid, uuid, text) FROM PUBLIC;
 CREATE FUNCTION authz.holds_access(permission text, tenant uuid, scope_type text, scope_id text) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN @extschema@.authz_principal() IS NOT NULL
-       AND (@extschema@.authz_tenant() IS NULL OR coalesce(@extschema@.authz_tenant() = tenant, false))
+    RETURN authz.session_principal() IS NOT NULL
+       AND (authz.session_tenant() IS NULL OR coalesce(authz.session_tenant() = tenant, false))
        AND authz.holds(permission, tenant,
                        coalesce(scope_type, CASE WHEN tenant IS NULL THEN 'platform' ELSE 'tenant' END),
                        coalesce(scope_id, tenant::text));
@@ -133,7 +133,7 @@ BEGIN
     INSERT INTO authz.privileged_access_session
         (session_kind, principal_id, tenant_id, scope_type, scope_id, access_reason, ticket_reference, includes_sensitive,
          requested_at, requested_duration)
-    VALUES ('support', @extschema@.authz_principal(), authz_request_access.tenant, authz_request_access.scope_type,
+    VALUES ('support', authz.session_principal(), authz_request_access.tenant, authz_request_access.scope_type,
             authz_request_access.scope_id, reason, ticket, coalesce(authz_request_access.includes_sensitive, false),
             clock_timestamp(), duration)
     RETURNING session_id INTO requested;
@@ -160,7 +160,7 @@ CREATE FUNCTION authz.lock_access_of_other(session uuid, permission text) RETURN
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s     authz.privileged_access_session;
-    actor uuid := @extschema@.authz_principal();
+    actor uuid := authz.session_principal();
 BEGIN
     SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session;
     IF s.session_id IS NULL OR NOT authz.holds_access(permission, s.tenant_id, s.scope_type, s.scope_id) THEN
@@ -220,7 +220,7 @@ BEGIN
         PERFORM authz.wrong_access_state(s, 'approved');
     END IF;
     UPDATE authz.privileged_access_session
-    SET approved_by = @extschema@.authz_principal(), approved_at = clock_timestamp()
+    SET approved_by = authz.session_principal(), approved_at = clock_timestamp()
     WHERE session_id = session;
     PERFORM authz.record_access('access.approve', 'privileged_access_session', session::text, s.tenant_id, 'allowed', reason);
     RETURN session;
@@ -240,8 +240,8 @@ BEGIN
         PERFORM authz.wrong_access_state(s, 'rejected');
     END IF;
     UPDATE authz.privileged_access_session
-    SET rejected_by = @extschema@.authz_principal(), rejected_at = clock_timestamp(), ended_at = clock_timestamp(),
-        ended_by = @extschema@.authz_principal(), end_reason = reason
+    SET rejected_by = authz.session_principal(), rejected_at = clock_timestamp(), ended_at = clock_timestamp(),
+        ended_by = authz.session_principal(), end_reason = reason
     WHERE session_id = session;
     PERFORM authz.record_access('access.reject', 'privileged_access_session', session::text, s.tenant_id, 'allowed', reason);
     RETURN session;
@@ -260,7 +260,7 @@ BEGIN
     PERFORM authz.check_duration(duration);
     SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session;
     -- Who may no longer ask may no longer start what was asked for before.
-    IF s.principal_id IS NULL OR s.principal_id IS DISTINCT FROM @extschema@.authz_principal()
+    IF s.principal_id IS NULL OR s.principal_id IS DISTINCT FROM authz.session_principal()
         OR NOT authz.holds_access('access.request', s.tenant_id, s.scope_type, s.scope_id) THEN
         PERFORM authz.refuse_access('access.start', session, s.tenant_id, 'no_grant');
     END IF;
@@ -298,7 +298,7 @@ CREATE FUNCTION authz_end_privileged_session(session uuid, reason text DEFAULT N
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s     authz.privileged_access_session;
-    actor uuid := @extschema@.authz_principal();
+    actor uuid := authz.session_principal();
 BEGIN
     SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session;
     IF s.principal_id IS NULL OR actor IS NULL
@@ -332,7 +332,7 @@ CREATE FUNCTION authz_break_glass(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' AS $$
 #variable_conflict use_column
 DECLARE
-    actor uuid := @extschema@.authz_principal();
+    actor uuid := authz.session_principal();
     s     authz.privileged_access_session;
     start timestamptz;
 BEGIN
@@ -384,7 +384,7 @@ BEGIN
         PERFORM authz.wrong_access_state(s, 'reviewed');
     END IF;
     UPDATE authz.privileged_access_session
-    SET reviewed_by = @extschema@.authz_principal(), reviewed_at = clock_timestamp(), review_note = note
+    SET reviewed_by = authz.session_principal(), reviewed_at = clock_timestamp(), review_note = note
     WHERE session_id = session;
     PERFORM authz.record_access('access.review', 'privileged_access_session', session::text, s.tenant_id, 'allowed', note);
     RETURN session;

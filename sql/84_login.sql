@@ -27,7 +27,7 @@ BEGIN
     END IF;
     at := clock_timestamp();
     -- Settings are defined once the library is loaded, which any of its functions does.
-    PERFORM @extschema@.authz_principal();
+    PERFORM authz.session_principal();
     most := current_setting('authz.login_max_failures')::integer;
     IF succeeded AND p.status = 'active' AND authz.lock_of(principal) <= at THEN
         INSERT INTO authz.account_security AS a (principal_id, failed_login_attempts, last_login_at)
@@ -72,7 +72,7 @@ CREATE FUNCTION authz_unlock_login(principal uuid) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
-    IF NOT authz.holds_access('principal.manage', NULL, NULL, NULL) OR @extschema@.authz_principal() = principal THEN
+    IF NOT authz.holds_access('principal.manage', NULL, NULL, NULL) OR authz.session_principal() = principal THEN
         PERFORM authz.record_denial('principal.unlock', 'principal', principal::text, NULL, 'denied', 'no_grant');
         RAISE EXCEPTION USING
             ERRCODE = 'insufficient_privilege',

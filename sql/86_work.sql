@@ -134,7 +134,7 @@ BEGIN
     SELECT d.resource_type INTO kind FROM authz.permission_definition AS d WHERE d.permission_code = permission;
     IF kind IS NULL OR resource IS NULL THEN
         -- An unknown code is an error, with the nearest one as a hint, where it is asked about.
-        PERFORM @extschema@.authz_can(@extschema@.authz_principal(), permission, coalesce(resource, ''), tenant, NULL::jsonb);
+        PERFORM @extschema@.authz_can(authz.session_principal(), permission, coalesce(resource, ''), tenant, NULL::jsonb);
         RETURN NULL;
     END IF;
     LOOP
@@ -157,7 +157,7 @@ BEGIN
             INSERT INTO authz.work_assignment (tenant_id, resource_type, resource_id, permission_code, principal_id,
                                                assigned_at, assigned_by)
             VALUES (tenant, kind, resource, permission, candidate.principal_id, clock_timestamp(),
-                    @extschema@.authz_principal());
+                    authz.session_principal());
             IF NOT EXISTS (SELECT FROM authz.work_load AS l JOIN authz.operator_profile AS o USING (principal_id)
                            WHERE l.principal_id = candidate.principal_id
                              AND o.alert_quota - l.open_items + 1 = candidate.room) THEN
@@ -208,9 +208,9 @@ DECLARE
 BEGIN
     SELECT * INTO w FROM authz.work_assignment AS a
     WHERE a.tenant_id = tenant AND a.resource_type = resource_type AND a.resource_id = resource AND a.released_at IS NULL;
-    IF @extschema@.authz_principal() IS NULL
-        OR (@extschema@.authz_tenant() IS NOT NULL AND @extschema@.authz_tenant() IS DISTINCT FROM tenant)
-        OR (w.principal_id IS DISTINCT FROM @extschema@.authz_principal()
+    IF authz.session_principal() IS NULL
+        OR (authz.session_tenant() IS NOT NULL AND authz.session_tenant() IS DISTINCT FROM tenant)
+        OR (w.principal_id IS DISTINCT FROM authz.session_principal()
             AND NOT authz.holds_access('work.route', tenant, NULL, NULL)) THEN
         PERFORM authz.refuse_work('work.release', tenant, resource);
     END IF;
@@ -224,7 +224,7 @@ BEGIN
             HINT = 'It was released before, or never routed.';
     END IF;
     UPDATE authz.work_assignment AS a
-    SET released_at = greatest(clock_timestamp(), a.assigned_at), released_by = @extschema@.authz_principal(), outcome = outcome
+    SET released_at = greatest(clock_timestamp(), a.assigned_at), released_by = authz.session_principal(), outcome = outcome
     WHERE a.work_assignment_id = w.work_assignment_id;
     PERFORM authz.record_access('work.release', w.resource_type, w.resource_id, w.tenant_id, 'allowed', outcome);
     RETURN w.principal_id;

@@ -14,7 +14,7 @@ BEGIN
             HINT = 'It is how many rows of each kind are closed in one call.';
     END IF;
     -- Settings are defined once the library is loaded, which any of its functions does.
-    PERFORM @extschema@.authz_principal();
+    PERFORM authz.session_principal();
     reason := current_setting('authz.change_reason');
     PERFORM set_config('authz.change_reason', 'expired', true);
 

@@ -114,7 +114,8 @@ extension_sql_file!(
         "channel",
         api::audit::cluster_id,
         api::authority::in_logical_worker,
-        api::session::principal
+        api::session::principal,
+        api::session::tenant
     ]
 );
 extension_sql_file!(

@@ -132,8 +132,8 @@ impl Event {
 /// be written.
 fn short(mut text: String, most: usize) -> String {
     if text.len() > most {
-        text.truncate(text.floor_char_boundary(most - '…'.len_utf8()));
-        text.push('…');
+        text.truncate(text.floor_char_boundary(most - 3));
+        text.push_str("...");
     }
     text
 }

@@ -1265,6 +1265,49 @@ fn blanks_that_are_no_spaces_are_blanks() {
     let _: String = value(&mut root, "SELECT authz_define_role('Prüfer 2')", &[]);
 }
 
+/// Whoever may create functions in the extension's schema can make calls ambiguous, and keep nobody from revoking by it.
+#[test]
+fn planted_overloads_keep_nobody_from_revoking() {
+    let office = Office::open();
+    let mut owner = office.owner();
+    let assignment = made(
+        &mut office.as_("tina"),
+        "authz_assign_role('{alice}', 'editor', '{acme}')",
+    );
+    execute(
+        &mut owner,
+        &format!("GRANT CREATE ON SCHEMA public TO {}", office.role()),
+    );
+    let mut tina = office.as_("tina");
+    for signature in [
+        "authz_principal(a integer DEFAULT 1)",
+        "authz_tenant(a integer DEFAULT 1)",
+    ] {
+        execute(
+            &mut office.stranger(),
+            &format!("CREATE FUNCTION public.{signature} RETURNS uuid LANGUAGE sql AS 'SELECT NULL::uuid'"),
+        );
+    }
+    refused(&mut owner, "SELECT authz_principal()", "42725", &[]);
+    done(&mut tina, &format!("authz_revoke_role('{assignment}')"));
+    execute(
+        &mut owner,
+        "UPDATE authz.principal_role_assignment SET revoked_at = clock_timestamp() WHERE role_code = 'manager'",
+    );
+    refused_and_recorded(
+        &mut tina,
+        "authz_assign_role('{alice}', 'editor', '{acme}')",
+        "42501",
+        &[],
+    );
+    let events: i64 = value(
+        &mut owner,
+        "SELECT count(*) FROM authz.access_change_event WHERE change_type = 'close'",
+        &[],
+    );
+    assert_eq!(events, 3);
+}
+
 /// Nobody lifts a deny from himself, directly or through a team or role that it addresses.
 #[test]
 fn nobody_lifts_a_deny_from_himself() {

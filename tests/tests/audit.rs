@@ -269,7 +269,7 @@ fn no_length_keeps_an_event_from_being_written() {
     assert_eq!(count(&mut c), 2);
     let cut: bool = value(
         &mut c,
-        "SELECT bool_and(resource_id LIKE '%…' AND octet_length(resource_id) <= 2000) FROM authz.access_audit_event",
+        "SELECT bool_and(resource_id LIKE '%...' AND octet_length(resource_id) <= 2000) FROM authz.access_audit_event",
         &[],
     );
     assert!(cut);
