@@ -52,12 +52,12 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     UNION ALL
     SELECT f.role, 'EXECUTE', '@extschema@', o.object, NULL
     FROM (VALUES
-        ('runtime', '{authz_set_session,authz_request_access,authz_approve_access,authz_reject_access,authz_review_access,
+        ('runtime', '{authz_set_session,authz_resources,authz_request_access,authz_approve_access,authz_reject_access,authz_review_access,
                       authz_start_privileged_session,authz_end_privileged_session,
                       submit_case_decision,approve_case_decision,reject_case_decision,withdraw_case_decision,
                       transfer_case_ownership,assign_case,unassign_case,seal_case,delete_case,restore_case,
                       download_case_document}'::text[]),
-        ('worker', '{authz_set_session,authz_route_work,authz_release_work}'),
+        ('worker', '{authz_set_session,authz_resources,authz_route_work,authz_release_work}'),
         ('migration', '{authz_protect,authz_unprotect}'),
         ('support_tool', '{authz_request_access,authz_start_privileged_session,authz_end_privileged_session}'),
         ('break_glass', '{authz_break_glass,authz_end_privileged_session,download_case_document}')

@@ -359,6 +359,13 @@ fn r30_assignment_is_needed_and_ends_with_its_role() {
     ));
     denied(&mut ben, &act("approve", d, "ben"), "42501", &["permission denied"]);
     refused_with_hint(&mut dora, &unassign, "55000", &["not assigned"]);
+    let why: Vec<String> = value(
+        &mut owner,
+        "SELECT array_agg(reason ORDER BY occurred_at) FROM authz.access_change_event
+          WHERE target_principal_id = $1 AND actor_id = $2 AND scope_type = 'case'",
+        &[&id("ben"), &id("dora")],
+    );
+    assert_eq!(why, ["because", "moved"], "R51");
     execute(&mut dora, &assign("ben", "dora", "approver"));
     execute(&mut ben, &act("approve", d, "ben"));
     // What a member did is told without being able to change it.
@@ -691,6 +698,8 @@ fn r25_r26_sealing_deletion_and_documents() {
     let words = denied(&mut dora, &download, "42501", &[]);
     let absent = download.replace(&letter.to_string(), &id("none").to_string());
     assert_eq!(denied(&mut dora, &absent, "42501", &[]), words);
+    let mut nobody = w.db.connect_as(&w.app);
+    assert_eq!(denied(&mut nobody, &download, "42501", &[]), words);
 
     // Deletion hides, and can be undone by who may; nothing is decided on what is deleted.
     let d = w.submitted();

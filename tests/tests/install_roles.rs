@@ -61,6 +61,7 @@ fn expected(role: &str) -> Vec<&'static str> {
                 "authz_end_privileged_session()",
                 "authz_reject_access()",
                 "authz_request_access()",
+                "authz_resources()",
                 "authz_review_access()",
                 "authz_set_session()",
                 "authz_start_privileged_session()",
@@ -88,6 +89,7 @@ fn expected(role: &str) -> Vec<&'static str> {
         .concat(),
         "worker" => vec![
             "authz_release_work()",
+            "authz_resources()",
             "authz_route_work()",
             "authz_set_session()",
             "casework.case_assignment: SELECT",
