@@ -117,7 +117,7 @@ BEGIN
         PERFORM authz.refuse_argument(action, tenant, 'case', case_id::text,
             format('there is no assignment role %L', assignment_role), 'Assign an investigator or an approver.');
     END IF;
-    IF assignee IN (actor, @extschema@.authz_principal()) THEN
+    IF assignee IN (actor, authz.session_principal()) THEN
         PERFORM authz.refuse(action, tenant, 'case', case_id::text, 'own_authority', '42501',
             'nobody changes his own authority', 'The assignee is the actor, or the session''s principal.', 'Ask somebody else.');
     END IF;
@@ -232,7 +232,7 @@ REVOKE ALL ON FUNCTION restore_case(uuid, uuid, uuid, text) FROM PUBLIC;
 CREATE FUNCTION download_case_document(tenant uuid, document uuid) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    me CONSTANT uuid := @extschema@.authz_principal();
+    me CONSTANT uuid := authz.session_principal();
     d  casework.case_document;
 BEGIN
     PERFORM authz.demand_arguments('document.download', 'tenant', tenant::text, 'document', document::text);

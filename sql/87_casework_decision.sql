@@ -24,11 +24,11 @@ REVOKE ALL ON FUNCTION casework.refuse(text, uuid, uuid, text, uuid, text) FROM 
 CREATE FUNCTION casework.demand(permission text, actor uuid, tenant uuid, kind text, id uuid, case_id uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    me      CONSTANT uuid := @extschema@.authz_principal();
+    me      CONSTANT uuid := authz.session_principal();
     context CONSTANT jsonb := CASE WHEN actor = me THEN @extschema@.authz_context() ELSE '{}'::jsonb END;
     why     text;
 BEGIN
-    IF me IS NULL OR coalesce(@extschema@.authz_tenant(), tenant) <> tenant THEN
+    IF me IS NULL OR coalesce(authz.session_tenant(), tenant) <> tenant THEN
         why := 'outside_tenant';
     ELSIF actor <> me AND NOT @extschema@.authz_can(me, 'case.act_for'::text, case_id, tenant, @extschema@.authz_context()) THEN
         why := 'not_the_actor';
@@ -49,7 +49,7 @@ CREATE FUNCTION casework.move_decision(
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    me      CONSTANT uuid := @extschema@.authz_principal();
+    me      CONSTANT uuid := authz.session_principal();
     d       casework.case_decision;
     gone    timestamptz;
     why     text;

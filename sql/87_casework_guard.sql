@@ -37,7 +37,7 @@ BEGIN
         END IF;
         INSERT INTO casework.case_ownership_history
             (tenant_id, case_id, owner_type, owner_id, assigned_by, assigned_at, reason_code)
-        SELECT NEW.tenant_id, NEW.case_id, changed.kind, changed.becomes, @extschema@.authz_principal(), at,
+        SELECT NEW.tenant_id, NEW.case_id, changed.kind, changed.becomes, authz.session_principal(), at,
                authz.change_reason()
         WHERE changed.becomes IS NOT NULL;
     END LOOP;
@@ -48,9 +48,9 @@ COMMENT ON FUNCTION casework.keep_owner_history() IS 'Trigger (AFTER UPDATE): ke
 REVOKE ALL ON FUNCTION casework.keep_owner_history() FROM PUBLIC;
 
 CREATE FUNCTION casework.guard_decision() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    editor uuid := @extschema@.authz_principal();
+    editor uuid := authz.session_principal();
 BEGIN
     IF NEW.status <> OLD.status AND (OLD.status, NEW.status) NOT IN (
         ('draft', 'submitted'), ('draft', 'withdrawn'), ('submitted', 'approved'), ('submitted', 'rejected'),
