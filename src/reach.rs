@@ -238,7 +238,7 @@ fn compute(
         // As far as its own type goes: whoever asks looks at its parents as well.
         out.all = asked.tenant.is_none()
             && registration.is_some()
-            && !below::has_rules_for_all(reading)
+            && !below::has_rules_for_all(reading, at)
             && holds_everywhere(
                 model,
                 composition,

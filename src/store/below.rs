@@ -4,6 +4,7 @@
 use crate::pg::authority::Reading;
 use crate::pg::invalidation::Channel;
 use crate::pg::relation::ScanKey;
+use authz_engine::Instant;
 use authz_engine::name::Kind;
 use authz_engine::node::{Key, Node};
 use hashbrown::HashSet;
@@ -92,16 +93,16 @@ pub fn tenants(reading: &mut Reading) -> Vec<Uuid> {
     all
 }
 
-/// Does any rule, of whatever tenant and time, address everybody?
-pub fn has_rules_for_all(reading: &mut Reading) -> bool {
+/// Does any rule, of whatever tenant, that is not over at `at` address everybody?
+pub fn has_rules_for_all(reading: &mut Reading, at: Instant) -> bool {
     Channel::tenants().for_each(|c| reading.depends_on(c));
     let table = reading.open("resource_access_rule");
-    let [grantee_type, grantee_id] = table.columns(["grantee_type", "grantee_id"]);
+    let [grantee_type, grantee_id, until] = table.columns(["grantee_type", "grantee_id", "active_until"]);
     let mut any = false;
     let keys = [ScanKey::text(grantee_type, "any"), ScanKey::null(grantee_id)];
-    table.scan("resource_access_rule_grantee_idx", &keys, |_| {
-        any = true;
-        false
+    table.scan("resource_access_rule_grantee_idx", &keys, |row| {
+        any = row.instant(until).is_none_or(|until| until > at);
+        !any
     });
     any
 }
