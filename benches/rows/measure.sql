@@ -107,6 +107,8 @@ CREATE VIEW app.turn AS
 SELECT q.query, p.persona, v.variant, row_number() OVER (ORDER BY p.n, q.n, v.variant) AS n
   FROM app.query q, app.persona p, app.variant v
  WHERE app.role_of(v.variant, p.persona) IS NOT NULL AND (q.query <> 'insert' OR p.persona = 'manager' AND v.variant NOT IN ('v5', 'v5t'))
+   -- A function or sub-queries for each row of all tenants take minutes: only what looks at few rows is waited for.
+   AND (v.variant NOT IN ('v3', 'v4', 'v5') OR q.query IN ('page', 'point') AND p.persona <> 'auditor')
    AND NOT EXISTS (SELECT FROM app.left_out l WHERE (l.query, l.persona, l.variant) = (q.query, p.persona, v.variant));
 CREATE PROCEDURE app.leave_out() LANGUAGE sql AS $$
 INSERT INTO app.left_out
