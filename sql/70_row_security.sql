@@ -1,5 +1,9 @@
 -- Row security: what the planner is told of the functions that policies call, and the functions that make policies.
 
+-- Written in C's calling convention by hand (src/pg/still.rs): it is asked for each row of who sees all of them.
+CREATE FUNCTION authz.still(moment bigint) RETURNS boolean
+LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'authz_still';
+
 ALTER FUNCTION authz_row(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.call_support COST 100;
 ALTER FUNCTION authz_row(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.call_support COST 100;
 ALTER FUNCTION authz_row(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.call_support COST 100;

@@ -138,7 +138,6 @@ extension_sql_file!(
         api::row::row_condition_int,
         api::row::row_condition_text,
         api::row::sees_all,
-        api::row::still,
         api::row::call_support,
         api::row::via_uuid,
         api::row::via_int2,

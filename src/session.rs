@@ -61,21 +61,34 @@ pub fn current() -> Option<Rc<Session>> {
     }
 }
 
+thread_local! {
+    /// The fingerprint of the setting when its epoch was this.
+    static FINGERPRINT: Cell<(u64, u64)> = const { Cell::new((u64::MAX, 0)) };
+}
+
 /// A number, never 0, for this session in this statement: another one where either is another one. The same in the
 /// leader of a parallel query and in its workers. Cheap enough to be asked for every row.
 pub fn moment() -> i64 {
-    thread_local! {
-        /// The fingerprint of the setting when its epoch was this.
-        static FINGERPRINT: Cell<(u64, u64)> = const { Cell::new((u64::MAX, 0)) };
-    }
-    let epoch = session_setting::epoch();
-    let (at, mut fingerprint) = FINGERPRINT.get();
-    if at != epoch {
+    known_moment().unwrap_or_else(|| {
         let mut hasher = DefaultHasher::new();
         session_setting::read().hash(&mut hasher);
-        fingerprint = hasher.finish();
-        FINGERPRINT.set((epoch, fingerprint));
-    }
+        let fingerprint = hasher.finish();
+        FINGERPRINT.set((session_setting::epoch(), fingerprint));
+        number(fingerprint)
+    })
+}
+
+/// The same if it has been asked for since the session was set. Cannot fail.
+///
+/// A cursor may be fetched from by another session than the one that opened it, or after a revocation: what was found
+/// out once for a query goes by this number.
+#[inline]
+pub fn known_moment() -> Option<i64> {
+    let (at, fingerprint) = FINGERPRINT.get();
+    (at == session_setting::epoch()).then(|| number(fingerprint))
+}
+
+fn number(fingerprint: u64) -> i64 {
     (fingerprint ^ clock::statement_start() as u64) as i64 | 1
 }
 

@@ -179,13 +179,6 @@ fn sees_all(permission: Option<&str>, by_principal: Option<bool>) -> i64 {
     }
 }
 
-/// Is it still the session and the statement that `sees_all` was asked in? A cursor may be fetched from by another
-/// session than the one that opened it, or after a revocation: then each row is decided again.
-#[pg_extern(name = "still", schema = "authz", stable, parallel_safe)]
-fn still(moment: i64) -> bool {
-    moment != 0 && moment == session::moment()
-}
-
 /// Is the place one that the session can reach?
 fn via(permission: Option<&str>, place: Option<&str>, key: Option<Key>) -> bool {
     let (Some(permission), Some(place), Some(key)) = (permission, place, key) else {

@@ -16,6 +16,7 @@ pub mod relation;
 pub mod server_log;
 pub mod session_setting;
 pub mod statement;
+pub mod still;
 pub mod transaction;
 pub mod trigger;
 pub mod user_table;
