@@ -591,7 +591,7 @@ fn changes_made_as_a_replica_count_too() {
     // TRUNCATE waits for whoever may still hold a lock on the table.
     execute(&mut b, "COMMIT");
     execute(&mut a, "SET lock_timeout = '10 s'");
-    execute(&mut a, "TRUNCATE authz.principal_role_assignment");
+    execute(&mut a, "TRUNCATE authz.principal_role_assignment CASCADE");
     assert!(!can(&mut b, id("alice"), "case.view", id("affair")), "truncated");
     for table in ["tenant_membership", "role_permission"] {
         make::assign(&mut a, id("acme"), id("alice"), "viewer", "case", id("affair"));
@@ -612,7 +612,7 @@ fn changes_made_as_a_replica_count_too() {
             can(&mut b, id("alice"), "case.view", id("affair")),
             "{table} filled again"
         );
-        execute(&mut a, "TRUNCATE authz.principal_role_assignment");
+        execute(&mut a, "TRUNCATE authz.principal_role_assignment CASCADE");
     }
 }
 
