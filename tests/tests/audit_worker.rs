@@ -420,6 +420,8 @@ fn events_survive_the_end_of_their_workers_and_of_the_server() {
             "writer killed" => {
                 let pid = pid_of(&mut c, "authz_ext audit writer");
                 kill(pid as u32);
+                // Until it has noticed, it still takes connections, and ends them then.
+                soon("the server noticed", || c.batch_execute("SELECT").is_err());
                 soon("the server is back", || {
                     cluster.server.try_connect(&name, "postgres").is_ok()
                 });
