@@ -64,7 +64,8 @@ BEGIN
     END LOOP;
 END
 $$;
-CALL bench.audit_fill(:n_sealed - (SELECT count(*) FROM authz.access_audit_event));
+SELECT :n_sealed - count(*) AS n_missing FROM authz.access_audit_event \gset
+CALL bench.audit_fill(:n_missing);
 VACUUM ANALYZE authz.access_audit_event;
 
 SELECT clock_timestamp() AS begun \gset
