@@ -1,8 +1,19 @@
 -- Row security: what the planner is told of the functions that policies call, and the functions that make policies.
 
--- Written in C's calling convention by hand (src/pg/still.rs): it is asked for each row of who sees all of them.
+-- What is asked for every row of a scan is called in C's way, without the guard that pgrx puts around functions
+-- (src/pg/bare.rs).
 CREATE FUNCTION authz.still(moment bigint) RETURNS boolean
 LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'authz_still';
+CREATE OR REPLACE FUNCTION authz.row_exact(
+    permission text, key uuid, tenant uuid, organization uuid, team uuid, project uuid, owner uuid, confidentiality text,
+    deleted boolean, parent text, stored boolean, by_principal boolean)
+RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'authz_row_exact_uuid';
+CREATE OR REPLACE FUNCTION authz.row_exact(
+    permission text, key bigint, tenant uuid, organization uuid, team uuid, project uuid, owner uuid, confidentiality text,
+    deleted boolean, parent text, stored boolean, by_principal boolean)
+RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'authz_row_exact_int';
+CREATE OR REPLACE FUNCTION authz.via(permission text, place text, value uuid)
+RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'authz_via_uuid';
 
 ALTER FUNCTION authz_row(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.call_support COST 100;
 ALTER FUNCTION authz_row(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.call_support COST 100;

@@ -67,6 +67,7 @@ BEGIN
             ('row_condition', 'authz_row in a plan, with the row itself, for rows that authz.row_exact has no answer for.'),
             ('sees_all', 'In a plan: a number for session and statement, if the session sees every row; else 0.'),
             ('still', 'In a plan: is it still the session and statement of that number?'),
+            ('named_tenant', 'In a plan: the tenant that the session names.'),
             ('call_support', 'Planner support function of authz_row and authz_can.'),
             ('via', 'In a plan: is the row at a place that the session can reach?'),
             ('reach_uuid', 'In a plan: the places that authz.via is true for, to be searched for by index.'),

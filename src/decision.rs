@@ -1,15 +1,13 @@
 //! From a question in SQL to the engine's answer.
 
 use crate::cache::{self, Policy};
-use crate::certainty::{self, Spot};
+use crate::certainty;
 use crate::error;
-use crate::parents;
 use crate::pg::plan::Registered;
 use crate::pg::relation::Relation;
 use crate::pg::user_table::Boundary;
-use crate::pg::view::View;
 use crate::pg::{clock, invalidation};
-use crate::reach::{self, Asked, Reach};
+use crate::places;
 use crate::resource::{self, Given, Located};
 use crate::session::{self, Session};
 use crate::store::When;
@@ -18,10 +16,8 @@ use authz_engine::decide::Silent;
 use authz_engine::name::{Kind, Permission};
 use authz_engine::subject::{BindingIndex, Grantee};
 use authz_engine::{Explanation, Found, Instant, Key, Question, Reason, Resource, Subject, decide, explain};
-use hashbrown::HashSet;
 use serde_json::Value;
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::rc::Rc;
 use uuid::Uuid;
 
@@ -320,7 +316,7 @@ pub enum As {
 
 impl As {
     /// The tenant that a session names.
-    const fn tenant(self, session: &Session) -> Option<Uuid> {
+    pub const fn tenant(self, session: &Session) -> Option<Uuid> {
         match self {
             As::Session => session.tenant,
             As::Principal => None,
@@ -328,7 +324,7 @@ impl As {
     }
 
     /// What is said of the request.
-    const fn context(self, session: &Session) -> Option<&Value> {
+    pub const fn context(self, session: &Session) -> Option<&Value> {
         match self {
             As::Session => Some(&session.context),
             As::Principal => None,
@@ -345,9 +341,9 @@ pub fn check_row(code: &str, row: RowCheck<'_>, who: As, columns: &Columns<'_>) 
     if tenant.is_some() && tenant != row.tenant {
         return Some(false);
     }
-    let places = places(code, who);
-    if places.as_ref().is_some_and(|places| places.allow(&row)) {
-        return Some(true);
+    let places = places::of(code, who);
+    if let Some(surely) = places.as_ref().and_then(|places| places.surely(&row)) {
+        return Some(surely);
     }
     let asker = Asker::now(session.principal);
     let permission = asker.permission(code);
@@ -367,7 +363,7 @@ pub fn check_row(code: &str, row: RowCheck<'_>, who: As, columns: &Columns<'_>) 
             mfa: uses_mfa(who.context(&session)),
             policy: &asker.policy,
         };
-        places.reach.certain.note(tenant, &asked);
+        places.note(tenant, &asked);
     }
     let boundary = Boundary {
         key: row.key,
@@ -413,178 +409,12 @@ pub fn is_masked() -> bool {
     })
 }
 
-/// Where rows of a type can be, by column.
-#[derive(Default)]
-pub struct Places {
-    reach: Rc<Reach>,
-    /// Of a type with a parent: the parents' keys, if they are few. Then nothing else is looked for but rows that have no
-    /// parent.
-    parents: Option<Rc<HashSet<Key>>>,
-}
-
-impl Places {
-    fn of(asked: Asked, policy: &Policy) -> Places {
-        let reach = reach::of(asked.clone(), policy);
-        let parents = reach.parent.and_then(|(kind, view)| {
-            let asked = Asked {
-                permission: view,
-                ..asked
-            };
-            let above = reach::of(asked.clone(), policy);
-            parents::keys(kind, asked, above, policy)
-        });
-        Places { reach, parents }
-    }
-
-    /// Is the row allowed for sure, without a decision of its own?
-    fn allow(&self, row: &RowCheck<'_>) -> bool {
-        let spot = Spot {
-            key: &row.key,
-            organization: row.organization,
-            team: row.team,
-            project: row.project,
-            confidentiality: row.confidentiality,
-        };
-        !row.deleted && row.tenant.is_some_and(|tenant| self.reach.certain.allow(tenant, &spot))
-    }
-
-    /// Ids of tenants, scopes or owners. `within`: tenants of all that can be reached. `orphan tenant`: tenants of rows that have no parent.
-    pub fn ids(&self, place: &str) -> Option<&HashSet<Uuid>> {
-        let by_parents = self.parents.is_some();
-        Some(match place {
-            "within" => &self.reach.within,
-            "tenant" if !by_parents => &self.reach.tenants,
-            "orphan tenant" if by_parents => &self.reach.tenants,
-            "organization" => &self.reach.organizations,
-            "team" => &self.reach.teams,
-            "project" => &self.reach.projects,
-            "owner" => &self.reach.owners,
-            _ => return None,
-        })
-    }
-
-    /// Keys of rows or of their parents.
-    pub fn keys(&self, place: &str) -> Option<&HashSet<Key>> {
-        match place {
-            "key" => Some(&self.reach.keys),
-            "parent" => self.parents.as_deref(),
-            _ => None,
-        }
-    }
-}
-
-/// All that places depend on, so that they can be used for the next row as well.
-#[derive(Clone, Copy, PartialEq)]
-struct Circumstances {
-    /// Session and statement.
-    moment: i64,
-    /// Authority and tables.
-    sequence: u64,
-    at: Instant,
-}
-
-struct Used {
-    code: Box<str>,
-    who: As,
-    under: Circumstances,
-    /// What the statement saw of the data, where parents were looked for.
-    view: Option<View>,
-    places: Rc<Places>,
-}
-
-impl Used {
-    fn still(&self, under: &Circumstances) -> bool {
-        self.under == *under && (self.places.parents.is_none() || self.view.is_some() && self.view == View::current())
-    }
-}
-
-/// Places of more permissions than these are seldom asked for by turns.
-const USED: usize = 8;
-
-thread_local! {
-    static LAST: RefCell<VecDeque<Used>> = const { RefCell::new(VecDeque::new()) };
-}
-
-/// Where the session's rows can be; `None` without a session. Asked for every row that a scan finds, several times.
-pub fn places(code: &str, who: As) -> Option<Rc<Places>> {
-    invalidation::receive();
-    let under = Circumstances {
-        moment: session::moment(),
-        sequence: invalidation::sequence(),
-        at: clock::now(),
-    };
-    let known = LAST.with_borrow(|last| {
-        let used = last
-            .iter()
-            .find(|u| u.who == who && *u.code == *code && u.still(&under))?;
-        Some(used.places.clone())
-    });
-    if known.is_some() {
-        return known;
-    }
-    let session = session::current()?;
-    let policy = policy_now();
-    let places = Rc::new(Places::of(asked(&session, who, permission(&policy, code)), &policy));
-    LAST.with_borrow_mut(|last| {
-        last.truncate(USED - 1);
-        last.push_front(Used {
-            code: code.into(),
-            who,
-            under,
-            view: places.parents.as_ref().and_then(|_| View::current()),
-            places: places.clone(),
-        });
-    });
-    Some(places)
-}
-
-/// Does the session see every row of the permission's type? Right for rows whose tenant is there, and whose parents are.
-pub fn sees_all(code: &str, who: As) -> bool {
-    let Some(session) = session::current() else {
-        return false;
-    };
-    let policy = policy_now();
-    let mut permission = permission(&policy, code);
-    let mut seen = Vec::new();
-    loop {
-        let kind = kind_of(&policy, permission);
-        if !reach::of(asked(&session, who, permission), &policy).all || seen.contains(&kind) {
-            return false;
-        }
-        seen.push(kind);
-        let parent = policy.loaded.registrations.get(&kind).and_then(|r| r.parent);
-        match parent.map(|parent| policy.loaded.model.view_permission(parent)) {
-            None => return true,
-            Some(None) => return false,
-            Some(Some(view)) => permission = view,
-        }
-    }
-}
-
-fn asked(session: &Session, who: As, permission: Permission) -> Asked {
-    Asked {
-        principal: session.principal,
-        tenant: who.tenant(session),
-        permission,
-        mfa: uses_mfa(who.context(session)),
-    }
-}
-
-fn uses_mfa(context: Option<&Value>) -> bool {
+pub fn uses_mfa(context: Option<&Value>) -> bool {
     context.is_some_and(|c| c["mfa"] == Value::Bool(true))
 }
 
-/// The same for the planner, which must not fail: a permission that is not defined is none.
-pub fn places_if_known(code: &str, who: As) -> Option<Places> {
-    let policy = policy_now();
-    match (session::current(), policy.loaded.model.permission(code)) {
-        (Some(session), Some(permission)) => Some(Places::of(asked(&session, who, permission), &policy)),
-        (None, _) => Some(Places::default()),
-        (Some(_), None) => None,
-    }
-}
-
-fn policy_now() -> Policy {
+/// The policy, now.
+pub fn policy_now() -> Policy {
     current(None).0
 }
 
@@ -676,7 +506,8 @@ fn current(principal: Option<Uuid>) -> (Policy, Option<Rc<Subject>>) {
     }
 }
 
-fn permission(policy: &Policy, code: &str) -> Permission {
+/// A permission by its code; one that is not defined is an error.
+pub fn permission(policy: &Policy, code: &str) -> Permission {
     let model = &policy.loaded.model;
     model.permission(code).unwrap_or_else(|| {
         let codes = model
@@ -695,7 +526,8 @@ pub fn nearest<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> Option
         .map(|(_, name)| name)
 }
 
-fn kind_of(policy: &Policy, permission: Permission) -> Kind {
+/// The type that a permission is about.
+pub fn kind_of(policy: &Policy, permission: Permission) -> Kind {
     // A permission is known only by its definition, which names its type.
     policy
         .loaded

@@ -25,6 +25,17 @@ pub fn unknown_permission(code: &str, nearest: Option<&str>) -> ! {
     )
 }
 
+/// 55000: a plan that was made for a session which names a tenant is being run by one that names none. Plans that are kept
+/// are made anew; this one was under way, or kept where PostgreSQL cannot reach it.
+pub fn planned_for_a_tenant() -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "the session changed under a statement that was planned for another one".to_owned(),
+        "The statement looks for rows of the tenant that the session names, and the session names none now.".to_owned(),
+        "Run the statement again, and set the session before it, not in it.".to_owned(),
+    )
+}
+
 /// 42704: a resource type that is neither built in nor registered.
 pub fn unknown_resource_type(name: &str, nearest: Option<&str>) -> ! {
     raise(

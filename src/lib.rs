@@ -33,6 +33,7 @@ mod error;
 mod listing;
 mod parents;
 mod pg;
+mod places;
 mod reach;
 mod resource;
 mod session;
@@ -138,6 +139,7 @@ extension_sql_file!(
         api::row::row_condition_int,
         api::row::row_condition_text,
         api::row::sees_all,
+        api::row::named_tenant,
         api::row::call_support,
         api::row::via_uuid,
         api::row::via_int2,

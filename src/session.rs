@@ -104,6 +104,11 @@ fn of_login_role() -> Option<Rc<Session>> {
     }))
 }
 
+/// Is there one also where nobody has set one?
+pub fn begins_by_itself() -> bool {
+    of_login_role().is_some()
+}
+
 /// Begins a session, for the transaction (`is_local`) or until it is set again or cleared.
 pub fn set(session: &Session, is_local: bool) {
     let text = json!({
@@ -117,12 +122,12 @@ pub fn set(session: &Session, is_local: bool) {
     if parse(&text).is_none() {
         error::unreadable_json();
     }
-    session_setting::write(&text, is_local);
+    session_setting::write(&text, session.tenant.is_some(), is_local);
 }
 
 /// Ends the session.
 pub fn clear() {
-    session_setting::write("", false);
+    session_setting::clear();
 }
 
 /// Only this library writes the setting; whatever cannot be read is no session.

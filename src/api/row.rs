@@ -1,10 +1,13 @@
 //! `authz_row`: what policies call, and the functions that its call becomes in a plan.
 
 use super::id;
-use crate::decision::{self, As, Columns, Places, RowCheck};
-use crate::pg::plan::{self, Request, Shape};
+use crate::decision::{self, As, Columns, RowCheck};
+use crate::error;
+use crate::pg::plan::{self, Request};
 use crate::pg::record::Record;
+use crate::pg::session_setting;
 use crate::pg::user_table::ColumnType;
+use crate::places::{self, Places};
 use crate::session;
 use authz_engine::Key;
 use pgrx::{Internal, IntoDatum, Uuid, default, pg_extern, pg_sys};
@@ -172,10 +175,23 @@ row_forms!(row_text, row_exact_text, row_condition_text, &str, k => Key::from_te
 /// which statement; 0 = no.
 #[pg_extern(name = "sees_all", schema = "authz", stable, parallel_safe)]
 fn sees_all(permission: Option<&str>, by_principal: Option<bool>) -> i64 {
-    if permission.is_some_and(|p| decision::sees_all(p, as_whom(by_principal))) {
+    if permission.is_some_and(|p| places::sees_all(p, as_whom(by_principal))) {
         session::moment()
     } else {
         0
+    }
+}
+
+/// The tenant that the session names, in plans made for sessions that name one.
+#[pg_extern(name = "named_tenant", schema = "authz", stable, parallel_safe)]
+fn named_tenant() -> Option<Uuid> {
+    let session = session::current()?;
+    match session.tenant {
+        Some(tenant) => Some(Uuid::from_bytes(tenant.into_bytes())),
+        None => {
+            session_setting::forget_plans();
+            error::planned_for_a_tenant()
+        }
     }
 }
 
@@ -185,7 +201,7 @@ fn via(permission: Option<&str>, place: Option<&str>, key: Option<Key>) -> bool 
         return false;
     };
     let (who, place) = plan::place(place);
-    decision::places(permission, who).is_some_and(|places| match (places.keys(place), key) {
+    places::of(permission, who).is_some_and(|places| match (places.keys(place), key) {
         (Some(keys), key) => keys.contains(&key),
         (None, Key::Uuid(id)) => places.ids(place).is_some_and(|ids| ids.contains(&id)),
         _ => false,
@@ -263,7 +279,7 @@ macro_rules! reach_form {
         #[pg_extern(schema = "authz", stable, parallel_safe)]
         fn $name(permission: Option<&str>, place: Option<&str>) -> Vec<$element> {
             let (who, place) = plan::place(place.unwrap_or_default());
-            let places = permission.and_then(|p| decision::places(p, who));
+            let places = permission.and_then(|p| places::of(p, who));
             places.map(|p| $list(&p, place, usize::MAX).0).unwrap_or_default()
         }
     };
@@ -316,17 +332,10 @@ fn simplify(call: &plan::Call) -> Option<*mut pg_sys::Node> {
         return if decision::has_parent(&call.permission)? {
             None
         } else {
-            call.narrow()
+            call.narrow(places::outlook(&call.permission, call.who))
         };
     };
-    call.replace(
-        &registered,
-        if decision::sees_all(&call.permission, call.who) {
-            &Shape::All
-        } else {
-            &Shape::Narrowed
-        },
-    )
+    call.replace(&registered, places::outlook(&call.permission, call.who))
 }
 
 /// By what the session that plans can reach: a plan made for it is good for it, and right for everybody.
@@ -336,7 +345,7 @@ fn estimate_via(estimate: &plan::Estimate) -> Option<*mut pg_sys::Node> {
     if place == plan::WITHIN {
         return Some(estimate.nearly_all());
     }
-    let places = decision::places_if_known(&estimate.permission, who)?;
+    let places = places::if_known(&estimate.permission, who)?;
     let (ids, count, taken) = match estimate.column_type()? {
         ColumnType::Uuid => datum(uuids(&places, place, SAMPLE)),
         ColumnType::Int2 => datum(ints::<i16>(&places, place, SAMPLE)),

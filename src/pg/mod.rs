@@ -2,6 +2,7 @@
 //! surface cannot be misused.
 
 pub mod authority;
+pub mod bare;
 pub mod clock;
 pub mod constraint;
 pub mod history;
@@ -16,7 +17,6 @@ pub mod relation;
 pub mod server_log;
 pub mod session_setting;
 pub mod statement;
-pub mod still;
 pub mod transaction;
 pub mod trigger;
 pub mod user_table;

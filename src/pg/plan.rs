@@ -6,6 +6,9 @@
 //! via within AND (via tenant OR via organization OR via team OR via project OR via owner OR via key) AND the exact decision
 //! ```
 //!
+//! (`tenant = authz.named_tenant()` for `via within` where the session names a tenant; neither it nor the arms for who can
+//! have rows anywhere)
+//!
 //! whose first parts say where rows can be, and can be looked for by index. Nothing about the caller is folded into
 //! the plan: the arrays that indexes are searched for are computed when the plan runs, by whoever runs it.
 //!
@@ -15,8 +18,10 @@
 
 use super::constraint;
 use super::relation::Relation;
+use super::session_setting;
 use super::user_table::{self, ColumnType};
 use crate::decision::As;
+use crate::places::Outlook;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::ffi::CStr;
 use std::ptr::null_mut;
@@ -483,14 +488,6 @@ unsafe fn null_test(var: *mut pg_sys::Var, of: pg_sys::NullTestType::Type) -> *m
     }
 }
 
-/// The replacement that [`Call::replace`] makes.
-pub enum Shape {
-    /// Where rows can be, and the exact decision: for indexes.
-    Narrowed,
-    /// First of all, once for the query: does the session see everything? For those who do.
-    All,
-}
-
 impl Call {
     /// The table whose key is an argument of the call: its OID and the attribute number of that key.
     pub fn key(&self) -> Option<(pg_sys::Oid, i16)> {
@@ -514,7 +511,7 @@ impl Call {
     }
 
     /// The expression that answers the same for a row of a registered table; `None` where that cannot be said.
-    pub fn replace(&self, registered: &Registered, shape: &Shape) -> Option<*mut pg_sys::Node> {
+    pub fn replace(&self, registered: &Registered, outlook: Outlook) -> Option<*mut pg_sys::Node> {
         // SAFETY: all nodes are made of this call's own, or freshly.
         unsafe {
             let arguments = (*(*self.raw).fcall).args;
@@ -539,14 +536,12 @@ impl Call {
                 return Some(exact);
             }
 
-            let arms = and_or(pg_sys::BoolExprType::OR_EXPR, &arms(&row, names, permission, self.who)?);
-            let narrowed = match within(&row, names, permission, self.who)? {
-                Some(within) => and_or(pg_sys::BoolExprType::AND_EXPR, &[within, arms, exact]),
-                None => and_or(pg_sys::BoolExprType::AND_EXPR, &[arms, exact]),
-            };
-            match shape {
+            let (tenant, _) = row.column(&names.tenant)?;
+            let arms = || arms(&row, names, permission, self.who);
+            let narrowed = self.narrowed(&row, tenant, arms, exact, outlook)?;
+            match outlook.all {
                 // Who sees everything does not see rows of a tenant that does not exist, nor rows of no known level.
-                Shape::All if only_reads && self.is_whole(&row, registered) => {
+                true if only_reads && self.is_whole(&row, registered) => {
                     let all = function(c"sees_all", &[pg_sys::TEXTOID, pg_sys::BOOLOID])?;
                     let still = function(c"still", &[pg_sys::INT8OID])?;
                     let seen = once(call(all, pg_sys::INT8OID, &[permission, self.by_principal()]));
@@ -571,7 +566,7 @@ impl Call {
 
     /// The same for a call of `authz_row` on rows of another table, which carries the columns that say where its rows
     /// belong; `None` where that is not plain to see. Conditions see no more of such rows than without a plan.
-    pub fn narrow(&self) -> Option<*mut pg_sys::Node> {
+    pub fn narrow(&self, outlook: Outlook) -> Option<*mut pg_sys::Node> {
         if !self.is_row() {
             return None;
         }
@@ -602,18 +597,21 @@ impl Call {
                 ))
             };
             let is_null = |node| is_a(node, pg_sys::NodeTag::T_Const) && (*node.cast::<pg_sys::Const>()).constisnull;
-            let mut arms = vec![via("key", key.cast()).or_else(|| via("key", given[KEY]))?];
-            for (n, place) in [
-                (TENANT, "tenant"),
-                (3, "organization"),
-                (4, "team"),
-                (5, "project"),
-                (6, "owner"),
-            ] {
-                if !is_null(given[n]) {
-                    arms.push(via(place, given[n])?);
+            let arms = || {
+                let mut arms = vec![via("key", key.cast()).or_else(|| via("key", given[KEY]))?];
+                for (n, place) in [
+                    (TENANT, "tenant"),
+                    (3, "organization"),
+                    (4, "team"),
+                    (5, "project"),
+                    (6, "owner"),
+                ] {
+                    if !is_null(given[n]) {
+                        arms.push(via(place, given[n])?);
+                    }
                 }
-            }
+                Some(arms)
+            };
             let types = given.iter().map(|a| pg_sys::exprType(*a));
             let types: Vec<_> = types.chain([pg_sys::BOOLOID, pg_sys::BOOLOID]).collect();
             let no = || pg_sys::makeBoolConst(false, false);
@@ -624,9 +622,37 @@ impl Call {
             (*either).coalescetype = pg_sys::BOOLOID;
             (*either).args = pg_sys::lappend(pg_sys::lappend(null_mut(), exact.cast()), no().cast());
             (*either).location = -1;
-            let arms = and_or(pg_sys::BoolExprType::OR_EXPR, &arms);
-            let within = via(WITHIN, tenant.cast())?;
-            Some(and_or(pg_sys::BoolExprType::AND_EXPR, &[within, arms, either.cast()]))
+            self.narrowed(&row, tenant, arms, either.cast(), outlook)
+        }
+    }
+
+    /// `exact`, and before it where rows can be, as far as that is of use to the session that plans.
+    ///
+    /// One that names a tenant has its rows looked for in that one: by equality, which plans can do more with than with a
+    /// list. Other sessions' rows would not be found by such a plan, so that it is made anew for them
+    /// (`session_setting::plan_names_tenant`).
+    unsafe fn narrowed(
+        &self,
+        row: &Row,
+        tenant: *mut pg_sys::Var,
+        arms: impl FnOnce() -> Option<Vec<*mut pg_sys::Node>>,
+        exact: *mut pg_sys::Node,
+        outlook: Outlook,
+    ) -> Option<*mut pg_sys::Node> {
+        // SAFETY: as in `replace`.
+        unsafe {
+            let mut all = Vec::new();
+            if outlook.one_tenant {
+                all.push(in_named_tenant(tenant)?);
+                session_setting::plan_names_tenant();
+            } else if !outlook.anywhere && is_not_null(&row.relation, (*tenant).varattno) {
+                all.push(within(tenant, text_node(&self.permission), self.who)?);
+            }
+            if !outlook.anywhere {
+                all.push(and_or(pg_sys::BoolExprType::OR_EXPR, &arms()?));
+            }
+            all.push(exact);
+            Some(and_or(pg_sys::BoolExprType::AND_EXPR, &all))
         }
     }
 
@@ -785,25 +811,38 @@ unsafe fn place_node(place: &str, who: As) -> *mut pg_sys::Node {
 
 /// `via within`: the row's tenant is one in which something can be reached. Indexes that begin with the tenant are of use
 /// to every arm by it. Not where rows without a tenant would have to be found as well.
-unsafe fn within(
-    row: &Row,
-    names: &user_table::ColumnNames,
-    permission: *mut pg_sys::Node,
-    who: As,
-) -> Option<Option<*mut pg_sys::Node>> {
+unsafe fn within(tenant: *mut pg_sys::Var, permission: *mut pg_sys::Node, who: As) -> Option<*mut pg_sys::Node> {
     // SAFETY: as in `replace`.
     unsafe {
-        let (tenant, _) = row.column(&names.tenant)?;
-        if !is_not_null(&row.relation, (*tenant).varattno) {
-            return Some(None);
-        }
         let via = function(c"via", &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::UUIDOID])?;
         let place = place_node(WITHIN, who);
-        Some(Some(call(
-            via,
+        Some(call(via, pg_sys::BOOLOID, &[permission, place, copy(tenant).cast()]))
+    }
+}
+
+/// `tenant = authz.named_tenant()`
+unsafe fn in_named_tenant(tenant: *mut pg_sys::Var) -> Option<*mut pg_sys::Node> {
+    // SAFETY: the operator and the function are looked up before they are used; both sides are of type uuid.
+    unsafe {
+        let equal = pg_sys::BTEqualStrategyNumber as i16;
+        let family = default_family(pg_sys::UUIDOID)?;
+        let operator = pg_sys::get_opfamily_member(family, pg_sys::UUIDOID, pg_sys::UUIDOID, equal);
+        let named = call(function(c"named_tenant", &[])?, pg_sys::UUIDOID, &[]);
+        let none = pg_sys::InvalidOid;
+        if operator == none || (*tenant).vartype != pg_sys::UUIDOID {
+            return None;
+        }
+        let equality = pg_sys::make_opclause(
+            operator,
             pg_sys::BOOLOID,
-            &[permission, place, copy(tenant).cast()],
-        )))
+            false,
+            copy(tenant).cast(),
+            named.cast(),
+            none,
+            none,
+        );
+        pg_sys::set_opfuncid(equality.cast());
+        Some(equality.cast())
     }
 }
 

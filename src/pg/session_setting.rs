@@ -9,13 +9,19 @@
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PgSqlErrorCode, pg_sys};
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 const NAME: &CStr = c"authz.session";
 
 static SETTING: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 /// Counts assignments, rollbacks included.
 static EPOCH: AtomicU64 = AtomicU64::new(0);
+/// Was a plan made that finds rows of the session's tenant only?
+static TENANT_IN_PLANS: AtomicBool = AtomicBool::new(false);
+/// What a value begins with whose session names a tenant.
+const NAMES_TENANT: u8 = b't';
+/// What others begin with.
+const NAMES_NONE: u8 = b'-';
 
 thread_local! {
     /// True only while [`write`] runs.
@@ -47,8 +53,24 @@ unsafe extern "C-unwind" fn check(
     false
 }
 
-unsafe extern "C-unwind" fn assign(_: *const c_char, _: *mut c_void) {
+/// Called at rollback as well: it must not raise an error.
+unsafe extern "C-unwind" fn assign(value: *const c_char, _: *mut c_void) {
     EPOCH.fetch_add(1, Relaxed);
+    // SAFETY: PostgreSQL passes NULL or a NUL-terminated string.
+    let names_none = !value.is_null() && unsafe { *value.cast::<u8>() } == NAMES_NONE;
+    if names_none && TENANT_IN_PLANS.load(Relaxed) {
+        forget_plans();
+    }
+}
+
+/// Has plans that are kept made anew. Cannot fail.
+pub fn forget_plans() {
+    unsafe extern "C" {
+        fn ResetPlanCache();
+    }
+    TENANT_IN_PLANS.store(false, Relaxed);
+    // SAFETY: marks this backend's plans as outdated and touches nothing else, so that it needs no guard.
+    unsafe { ResetPlanCache() }
 }
 
 /// Defines the setting; once, when the library is loaded.
@@ -74,16 +96,31 @@ pub fn epoch() -> u64 {
     EPOCH.load(Relaxed)
 }
 
-/// The value; `None` without a session.
-pub fn read() -> Option<String> {
-    SETTING
-        .get()
-        .filter(|v| !v.is_empty())
-        .and_then(|v| v.into_string().ok())
+/// A plan is being made that finds rows of the tenant only that the session names. It is made anew when there is a session
+/// that names none. (Where there is none at all it finds nothing, which is right: plans outlive the ends of transactions.)
+pub fn plan_names_tenant() {
+    TENANT_IN_PLANS.store(true, Relaxed);
 }
 
-/// Sets the value, for the transaction or for the session.
-pub fn write(value: &str, is_local: bool) {
+/// The value; `None` without a session.
+pub fn read() -> Option<String> {
+    let mut value = SETTING.get().filter(|v| !v.is_empty())?.into_string().ok()?;
+    value.remove(0);
+    Some(value)
+}
+
+/// Ends the session.
+pub fn clear() {
+    set("", false);
+}
+
+/// Sets the value, for the transaction or for the session. Does it name a tenant?
+pub fn write(value: &str, names_tenant: bool, is_local: bool) {
+    let mark = if names_tenant { NAMES_TENANT } else { NAMES_NONE };
+    set(&format!("{}{value}", char::from(mark)), is_local);
+}
+
+fn set(value: &str, is_local: bool) {
     /// Takes the permission back however we leave.
     struct Permission;
     impl Drop for Permission {

@@ -423,7 +423,7 @@ fn a_restore_invents_no_events() {
 /// Waits until a query gives true.
 #[track_caller]
 fn wait_for(c: &mut Client, what: &str, query: &str) {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_secs(180);
     while !value::<bool>(c, query, &[]) {
         assert!(Instant::now() < end, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(50));
