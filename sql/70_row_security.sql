@@ -4,15 +4,19 @@
 -- (src/pg/bare.rs).
 CREATE FUNCTION authz.still(moment bigint) RETURNS boolean
 LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'authz_still';
-CREATE OR REPLACE FUNCTION authz.row_exact(
+CREATE FUNCTION authz.row_exact(
     permission text, key uuid, tenant uuid, organization uuid, team uuid, project uuid, owner uuid, confidentiality text,
     deleted boolean, parent text, stored boolean, by_principal boolean)
 RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'authz_row_exact_uuid';
-CREATE OR REPLACE FUNCTION authz.row_exact(
+CREATE FUNCTION authz.row_exact(
     permission text, key bigint, tenant uuid, organization uuid, team uuid, project uuid, owner uuid, confidentiality text,
     deleted boolean, parent text, stored boolean, by_principal boolean)
 RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'authz_row_exact_int';
-CREATE OR REPLACE FUNCTION authz.via(permission text, place text, value uuid)
+CREATE FUNCTION authz.row_exact(
+    permission text, key text, tenant uuid, organization uuid, team uuid, project uuid, owner uuid, confidentiality text,
+    deleted boolean, parent text, stored boolean, by_principal boolean)
+RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'authz_row_exact_text';
+CREATE FUNCTION authz.via(permission text, place text, value uuid)
 RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'authz_via_uuid';
 
 ALTER FUNCTION authz_row(text, uuid, uuid, uuid, uuid, uuid, uuid, text, boolean, text) SUPPORT authz.call_support COST 100;

@@ -194,7 +194,7 @@ pub fn of(code: &str, who: As) -> Option<Rc<Places>> {
     Some(places)
 }
 
-/// Places that were asked for before in this statement, messages having been received. Neither fails nor allocates.
+/// Places that were asked for before in this statement, messages having been received. Cannot fail.
 #[inline]
 fn at_hand<T>(code: &str, who: As, with: impl FnOnce(&Places) -> Option<T>) -> Option<T> {
     let under = Circumstances {

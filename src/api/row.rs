@@ -92,8 +92,9 @@ macro_rules! row_forms {
         }
 
         /// The same in a plan: not simplified any further. `stored`: the snapshot shows the row as it is passed. Where it does
-        /// not, NULL says that the answer depends on conditions that need the row itself.
-        #[pg_extern(name = "row_exact", schema = "authz", stable, parallel_safe)]
+        /// not, NULL says that the answer depends on conditions that need the row itself. (`sql/70_row_security.sql` declares
+        /// what stands before it: `pg::bare`.)
+        #[pg_extern(sql = false)]
         #[allow(clippy::too_many_arguments)]
         fn $exact(
             permission: Option<&str>,
@@ -208,8 +209,8 @@ fn via(permission: Option<&str>, place: Option<&str>, key: Option<Key>) -> bool 
     })
 }
 
-/// `authz.via` for columns of type uuid.
-#[pg_extern(name = "via", schema = "authz", stable, parallel_safe)]
+/// `authz.via` for columns of type uuid, behind `pg::bare` as well.
+#[pg_extern(sql = false)]
 fn via_uuid(permission: Option<&str>, place: Option<&str>, value: Option<Uuid>) -> bool {
     via(permission, place, value.map(|v| Key::Uuid(id(v))))
 }

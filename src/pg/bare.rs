@@ -1,7 +1,7 @@
 //! Functions that plans call for every row of a scan, in PostgreSQL's own calling convention.
 //!
 //! What guards other functions against errors costs more than they do themselves. These answer what can be answered from
-//! what the statement has asked before, which neither fails nor allocates; everything else they hand on.
+//! what the statement has asked before, which cannot fail; everything else they hand on.
 
 use super::plan;
 use crate::decision::{As, RowCheck};
@@ -17,6 +17,7 @@ unsafe extern "C-unwind" {
     // The functions of src/api/row.rs as PostgreSQL would call them.
     fn row_exact_uuid_wrapper(call: FunctionCallInfo) -> Datum;
     fn row_exact_int_wrapper(call: FunctionCallInfo) -> Datum;
+    fn row_exact_text_wrapper(call: FunctionCallInfo) -> Datum;
     fn via_uuid_wrapper(call: FunctionCallInfo) -> Datum;
 }
 
@@ -36,6 +37,7 @@ version_1!(
     pg_finfo_authz_still,
     pg_finfo_authz_row_exact_uuid,
     pg_finfo_authz_row_exact_int,
+    pg_finfo_authz_row_exact_text,
     pg_finfo_authz_via_uuid
 );
 
@@ -144,6 +146,21 @@ pub unsafe extern "C-unwind" fn authz_row_exact_int(call: FunctionCallInfo) -> D
         match row_exact(&call, |a| a.get(1).map(|key| Key::Int(key.value() as i64))) {
             Some(answer) => answer_with(call, answer),
             None => row_exact_int_wrapper(call),
+        }
+    }
+}
+
+/// `authz.row_exact` for keys of type text.
+///
+/// # Safety
+/// Called by PostgreSQL with the arguments that the function is declared with.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn authz_row_exact_text(call: FunctionCallInfo) -> Datum {
+    // SAFETY: by the caller.
+    unsafe {
+        match row_exact(&call, |a| a.text(1).ok()?.map(Key::from_text)) {
+            Some(answer) => answer_with(call, answer),
+            None => row_exact_text_wrapper(call),
         }
     }
 }
