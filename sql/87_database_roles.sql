@@ -41,6 +41,12 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'runtime', t.privilege, 'authz', 'profile', t.columns
     FROM (VALUES ('SELECT', NULL), ('UPDATE', 'full_name, phone, avatar_file_id, metadata')) AS t (privilege, columns)
     UNION ALL
+    -- The views show each session what its principal may audit.
+    SELECT r.role, 'SELECT', 'authz', v.object, NULL
+    FROM unnest('{runtime,readonly}'::text[]) AS r (role),
+         unnest('{binding_evidence,access_while_held,current_access,binding_use,stale_grant,expiring_grant,mfa_evidence,
+                  privilege_separation_evidence,access_trail,denied_attempt,change_trail,privileged_session_evidence,workload}'::name[]) AS v (object)
+    UNION ALL
     SELECT 'migration', t.privilege, 'authz', t.object, NULL
     FROM (VALUES ('SELECT, INSERT, UPDATE, DELETE', 'resource_type'), ('SELECT, INSERT, UPDATE', 'resource_history'),
                  ('SELECT, INSERT', 'permission_definition'), ('SELECT', 'protected_table')) AS t (privilege, object)

@@ -2,7 +2,7 @@
 -- what was accessed while it was held. The bindings themselves say the first half, since nothing that grants is deleted;
 -- change events say who did it where the row does not, and who ended it; access events say what it was used for.
 
-CREATE VIEW authz.binding_evidence AS
+CREATE VIEW authz.binding_evidence WITH (security_barrier) AS
     SELECT b.binding_kind, b.binding_id, b.tenant_id, b.grantee_type, b.grantee_id, b.what, b.scope_type, b.scope_id,
            coalesce(b.granted_by, made.actor_id) AS granted_by, made.db_role AS granted_as, b.granted_at,
            coalesce(made.reason, b.reason) AS reason, b.expires_at, b.removed_at, ended.actor_id AS removed_by,
@@ -50,7 +50,10 @@ CREATE VIEW authz.binding_evidence AS
         WHERE e.table_name OPERATOR(pg_catalog.=) b.table_name
           AND e.row_key OPERATOR(pg_catalog.=) b.binding_id::pg_catalog.text
           AND e.change_type OPERATOR(pg_catalog.<>) 'insert' AND b.removed_at IS NOT NULL
-        ORDER BY e.occurred_at DESC LIMIT 1) AS ended ON true;
+        ORDER BY e.occurred_at DESC LIMIT 1) AS ended ON true
+    WHERE (SELECT authz.reads_all_evidence())
+       OR b.tenant_id IN (SELECT authz.audited_tenants())
+       OR (b.tenant_id IS NULL AND (SELECT authz.audits_platform()));
 COMMENT ON VIEW authz.binding_evidence IS
     'Every binding there is or was: who granted what to whom, for which scope, why and when; when it was removed, by whom and why.';
 COMMENT ON COLUMN authz.binding_evidence.binding_kind IS
@@ -75,7 +78,7 @@ COMMENT ON COLUMN authz.binding_evidence.removal_reason IS 'Why it was removed.'
 COMMENT ON COLUMN authz.binding_evidence.active_from IS 'In force from here.';
 COMMENT ON COLUMN authz.binding_evidence.active_until IS 'In force until here, exclusive.';
 
-CREATE VIEW authz.access_while_held AS
+CREATE VIEW authz.access_while_held WITH (security_barrier) AS
     SELECT b.binding_kind, b.binding_id, b.what, b.scope_type, b.scope_id, b.granted_by, b.reason, b.active_from,
            b.active_until, e.principal_id, e.audit_id, e.occurred_at, e.action_code, e.tenant_id, e.resource_type,
            e.resource_id, e.access_result, e.policy_reason, e.request_id, e.support_session_id, e.asked_by

@@ -174,9 +174,29 @@ extension_sql_file!(
 );
 extension_sql_file!("../sql/88_maintenance.sql", name = "maintenance", requires = ["work"]);
 extension_sql_file!(
+    "../sql/89_evidence_reader.sql",
+    name = "evidence_reader",
+    requires = ["maintenance", "change_event", api::authority::holds]
+);
+extension_sql_file!(
     "../sql/89_evidence.sql",
     name = "evidence",
-    requires = ["maintenance", "change_event"]
+    requires = ["evidence_reader"]
+);
+extension_sql_file!(
+    "../sql/89_evidence_access.sql",
+    name = "evidence_access",
+    requires = ["evidence"]
+);
+extension_sql_file!(
+    "../sql/89_evidence_separation.sql",
+    name = "evidence_separation",
+    requires = ["evidence_access", "separation_of_duty"]
+);
+extension_sql_file!(
+    "../sql/89_evidence_use.sql",
+    name = "evidence_use",
+    requires = ["evidence_access", "privileged_access"]
 );
 extension_sql_file!(
     "../sql/89_audit_seal.sql",

@@ -12,6 +12,7 @@
 pub mod casework;
 pub mod cluster;
 pub mod make;
+pub mod matrix;
 pub mod office;
 pub mod policy;
 

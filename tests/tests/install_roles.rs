@@ -37,6 +37,22 @@ const DOCUMENTS: &str = "casework.case_document: SELECT (tenant_id, document_id,
     confidentiality_level, uploaded_by, uploaded_at)";
 const DECISIONS: &str = "casework.case_decision: SELECT (tenant_id, decision_id, case_id, status, drafted_by, drafted_at, \
     submitted_by, submitted_at, decided_by, decided_at)";
+/// Which show each session what its principal may audit.
+const EVIDENCE: [&str; 13] = [
+    "authz.binding_evidence: SELECT",
+    "authz.access_while_held: SELECT",
+    "authz.current_access: SELECT",
+    "authz.binding_use: SELECT",
+    "authz.stale_grant: SELECT",
+    "authz.expiring_grant: SELECT",
+    "authz.mfa_evidence: SELECT",
+    "authz.privilege_separation_evidence: SELECT",
+    "authz.access_trail: SELECT",
+    "authz.denied_attempt: SELECT",
+    "authz.change_trail: SELECT",
+    "authz.privileged_session_evidence: SELECT",
+    "authz.workload: SELECT",
+];
 
 fn expected(role: &str) -> Vec<&'static str> {
     let reads = [
@@ -85,6 +101,7 @@ fn expected(role: &str) -> Vec<&'static str> {
                 "unassign_case()",
                 "withdraw_case_decision()",
             ],
+            &EVIDENCE,
         ]
         .concat(),
         "worker" => vec![
@@ -97,7 +114,7 @@ fn expected(role: &str) -> Vec<&'static str> {
             "schema casework: USAGE",
             "schema public: USAGE",
         ],
-        "readonly" => reads.to_vec(),
+        "readonly" => [reads.as_slice(), &EVIDENCE, &["schema authz: USAGE"]].concat(),
         "migration" => vec![
             "authz.permission_definition: INSERT",
             "authz.permission_definition: SELECT",
