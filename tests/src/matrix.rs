@@ -47,13 +47,23 @@ impl Matrix {
         make::role(
             &mut c,
             "tenant_admin",
-            &["case.view", "assignment.view", "document.view", "role.assign", "member.manage"],
+            &[
+                "case.view",
+                "assignment.view",
+                "document.view",
+                "role.assign",
+                "member.manage",
+            ],
         );
         make::role(&mut c, "insider", &["case.view", "case.view_restricted"]);
         make::role(&mut c, "support", &["access.request"]);
         make::role(&mut c, "duty_manager", &["access.approve", "access.review"]);
         make::role(&mut c, "auditor", &["audit.read"]);
-        make::role(&mut c, "caseworker", &["case.view", "case.edit", "sensitive_detail.view", "document.view"]);
+        make::role(
+            &mut c,
+            "caseworker",
+            &["case.view", "case.edit", "sensitive_detail.view", "document.view"],
+        );
         for name in ["tad", "pia", "rob", "ada", "robot"] {
             make::member(&mut c, acme, name);
         }
@@ -154,9 +164,12 @@ pub fn told(c: &mut Client, sql: &str) -> String {
         Ok(messages) => messages
             .iter()
             .filter_map(|m| match m {
-                postgres::SimpleQueryMessage::Row(row) => {
-                    Some((0..row.len()).map(|i| row.get(i).unwrap_or("-")).collect::<Vec<_>>().join(" "))
-                }
+                postgres::SimpleQueryMessage::Row(row) => Some(
+                    (0..row.len())
+                        .map(|i| row.get(i).unwrap_or("-"))
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                ),
                 _ => None,
             })
             .collect::<Vec<_>>()

@@ -32,8 +32,16 @@ fn support(m: &Matrix) -> Uuid {
         "SELECT authz_request_access('ticket 7', tenant => $1, ticket => 'T-7', duration => interval '30 minutes')",
         &[&id("acme")],
     );
-    refused(&mut sam, &format!("SELECT authz_start_privileged_session('{session}')"), "55000", &[]);
-    execute(&mut m.of("rob"), &format!("SELECT authz_approve_access('{session}', 'fine')"));
+    refused(
+        &mut sam,
+        &format!("SELECT authz_start_privileged_session('{session}')"),
+        "55000",
+        &[],
+    );
+    execute(
+        &mut m.of("rob"),
+        &format!("SELECT authz_approve_access('{session}', 'fine')"),
+    );
     execute(&mut sam, &format!("SELECT authz_start_privileged_session('{session}')"));
     session
 }
@@ -60,7 +68,10 @@ fn r60_02_tenant_a_reads_b_not_found() {
         assert_eq!(refused(&mut c, &require("case.view", id("other")), DENIED, &[]), absent);
     }
     // And the other way round.
-    assert_eq!(told(&mut m.of("gil"), "SELECT case_number FROM casework.case_record"), "other");
+    assert_eq!(
+        told(&mut m.of("gil"), "SELECT case_number FROM casework.case_record"),
+        "other"
+    );
 }
 
 #[test]
@@ -72,7 +83,10 @@ fn r60_03_tenant_admin_and_a_restricted_case_outside_the_team_by_explicit_policy
     // To administer the tenant does not open what a team keeps to itself ...
     assert_eq!(seen(&mut tad, "case_record", "inside"), 0);
     refused(&mut tad, &require("case.view", id("inside")), DENIED, &[]);
-    assert_eq!(value::<String>(&mut owner, why, &[&id("tad"), &id("inside")]), "deny confidentiality");
+    assert_eq!(
+        value::<String>(&mut owner, why, &[&id("tad"), &id("inside")]),
+        "deny confidentiality"
+    );
     assert_eq!(seen(&mut m.of("pia"), "case_record", "inside"), 1, "who is in the team");
     // ... unless policy says so, in one row.
     execute(
@@ -92,7 +106,10 @@ fn r60_03_tenant_admin_and_a_restricted_case_outside_the_team_by_explicit_policy
         ),
     );
     assert_eq!(seen(&mut tad, "case_record", "inside"), 0);
-    assert_eq!(value::<String>(&mut owner, why, &[&id("tad"), &id("inside")]), "deny explicit_deny");
+    assert_eq!(
+        value::<String>(&mut owner, why, &[&id("tad"), &id("inside")]),
+        "deny explicit_deny"
+    );
 }
 
 #[test]
@@ -101,11 +118,17 @@ fn r60_04_investigator_reads_the_assigned_case_allowed() {
     let mut ann = m.of("ann");
     assert_eq!(seen(&mut ann, "case_record", "one"), 1);
     assert_eq!(
-        told(&mut ann, "SELECT complainant_name, complainant_identifier, restricted_notes FROM casework.case_sensitive_detail"),
+        told(
+            &mut ann,
+            "SELECT complainant_name, complainant_identifier, restricted_notes FROM casework.case_sensitive_detail"
+        ),
         SECRETS.join(" ")
     );
     assert_eq!(
-        told(&mut ann, &with_ids("SELECT download_case_document('{acme}', '{letter}')")),
+        told(
+            &mut ann,
+            &with_ids("SELECT download_case_document('{acme}', '{letter}')")
+        ),
         "s3://letter"
     );
     assert_eq!(events(&m, "ann", "document.download", "allowed"), 1);
@@ -123,7 +146,13 @@ fn r60_04_investigator_reads_the_assigned_case_allowed() {
 fn r60_05_unassigned_sealed_evidence_denied() {
     let m = Matrix::new();
     // Sealed evidence in a case that she works on; a sealed case that she does not; the same for who has no case at all.
-    for (who, document) in [("ann", "evidence"), ("ann", "proof"), ("eve", "evidence"), ("tad", "evidence"), ("tad", "proof")] {
+    for (who, document) in [
+        ("ann", "evidence"),
+        ("ann", "proof"),
+        ("eve", "evidence"),
+        ("tad", "evidence"),
+        ("tad", "proof"),
+    ] {
         let mut c = m.of(who);
         let found: i64 = value(
             &mut c,
@@ -133,13 +162,20 @@ fn r60_05_unassigned_sealed_evidence_denied() {
         assert_eq!(found, 0, "{who} {document}");
         let download = |key: Uuid| format!("SELECT download_case_document('{}', '{key}')", id("acme"));
         let absent = refused(&mut c, &download(Uuid::from_u128(1)), DENIED, &[]);
-        assert_eq!(refused(&mut c, &download(id(document)), DENIED, &[]), absent, "{who} {document}");
+        assert_eq!(
+            refused(&mut c, &download(id(document)), DENIED, &[]),
+            absent,
+            "{who} {document}"
+        );
     }
     // A case that is sealed under her hands.
     let mut ann = m.of("ann");
     execute(&mut ann, "BEGIN");
     assert_eq!(seen(&mut ann, "case_record", "one"), 1);
-    execute(&mut m.of("dora"), &with_ids("SELECT seal_case('{acme}', '{one}', '{dora}', 'court order')"));
+    execute(
+        &mut m.of("dora"),
+        &with_ids("SELECT seal_case('{acme}', '{one}', '{dora}', 'court order')"),
+    );
     for table in ["case_record", "case_document", "case_sensitive_detail"] {
         assert_eq!(seen(&mut ann, table, "one"), 0, "{table}");
     }
@@ -157,7 +193,11 @@ fn r60_06_support_without_a_session_denied() {
     }
     // Asked for and approved is not begun; nor does anybody else's session help.
     let mut sam = m.with_role("support_tool", "sam");
-    let session: Uuid = value(&mut sam, "SELECT authz_request_access('ticket 7', tenant => $1)", &[&id("acme")]);
+    let session: Uuid = value(
+        &mut sam,
+        "SELECT authz_request_access('ticket 7', tenant => $1)",
+        &[&id("acme")],
+    );
     assert_eq!(seen(&mut sam, "case_record", "one"), 0);
     execute(&mut m.of("rob"), &format!("SELECT authz_approve_access('{session}')"));
     assert_eq!(seen(&mut sam, "case_record", "one"), 0);
@@ -170,7 +210,10 @@ fn r60_07_support_with_a_session_metadata_allowed_and_audited() {
     let m = Matrix::new();
     let session = support(&m);
     let mut sam = m.with_role("support_tool", "sam");
-    assert_eq!(told(&mut sam, "SELECT case_number, status FROM casework.case_record"), "one open");
+    assert_eq!(
+        told(&mut sam, "SELECT case_number, status FROM casework.case_record"),
+        "one open"
+    );
     execute(&mut sam, &require("case.view", id("one")));
     let audited: i64 = value(
         &mut m.of("ada"),
@@ -179,7 +222,10 @@ fn r60_07_support_with_a_session_metadata_allowed_and_audited() {
     );
     assert!(audited > 0);
     // What people wrote is not for this role, whatever the session; and the session is for acme alone.
-    for statement in ["SELECT title FROM casework.case_record", "SELECT * FROM casework.case_sensitive_detail"] {
+    for statement in [
+        "SELECT title FROM casework.case_record",
+        "SELECT * FROM casework.case_sensitive_detail",
+    ] {
         refused(&mut sam, statement, DENIED, &[]);
     }
     assert_eq!(seen(&mut sam, "case_record", "other"), 0);
@@ -187,8 +233,16 @@ fn r60_07_support_with_a_session_metadata_allowed_and_audited() {
         assert_eq!(seen(&mut sam, "case_record", case), 0, "{case}: without sensitive data");
     }
     // It reads, and does nothing else.
-    refused(&mut m.with_role("runtime", "sam"), &with_ids("SELECT seal_case('{acme}', '{one}', '{sam}', 'why')"), DENIED, &[]);
-    execute(&mut sam, &format!("SELECT authz_end_privileged_session('{session}', 'done')"));
+    refused(
+        &mut m.with_role("runtime", "sam"),
+        &with_ids("SELECT seal_case('{acme}', '{one}', '{sam}', 'why')"),
+        DENIED,
+        &[],
+    );
+    execute(
+        &mut sam,
+        &format!("SELECT authz_end_privileged_session('{session}', 'done')"),
+    );
     assert_eq!(seen(&mut sam, "case_record", "one"), 0);
 }
 
@@ -205,7 +259,10 @@ fn r60_09_revoked_user_denied() {
     for revocation in revocations {
         let m = Matrix::new();
         let mut ann = m.of("ann");
-        execute(&mut ann, "BEGIN ISOLATION LEVEL REPEATABLE READ; PREPARE look AS SELECT case_number FROM casework.case_record");
+        execute(
+            &mut ann,
+            "BEGIN ISOLATION LEVEL REPEATABLE READ; PREPARE look AS SELECT case_number FROM casework.case_record",
+        );
         assert_eq!(told(&mut ann, "EXECUTE look"), "one");
         execute(&mut m.owner(), &with_ids(revocation));
         assert_eq!(told(&mut ann, "EXECUTE look"), "", "R19: {revocation}");
@@ -227,7 +284,10 @@ fn r60_09_revoked_user_denied() {
 fn r60_10_audit_still_shows_the_revoked_actor() {
     let m = Matrix::new();
     let mut ann = m.of("ann");
-    execute(&mut ann, &with_ids("SELECT download_case_document('{acme}', '{letter}')"));
+    execute(
+        &mut ann,
+        &with_ids("SELECT download_case_document('{acme}', '{letter}')"),
+    );
     execute(
         &mut m.owner(),
         &with_ids(
@@ -245,7 +305,10 @@ fn r60_10_audit_still_shows_the_revoked_actor() {
     );
     assert_eq!(by, "case_investigator document.download");
     // And nobody takes it away, not even the owner of the tables (R52).
-    for statement in ["DELETE FROM authz.access_audit_event", "UPDATE authz.access_audit_event SET principal_id = NULL"] {
+    for statement in [
+        "DELETE FROM authz.access_audit_event",
+        "UPDATE authz.access_audit_event SET principal_id = NULL",
+    ] {
         refused(&mut m.owner(), statement, "55000", &[]);
         refused(&mut ada, statement, DENIED, &[]);
     }
@@ -281,11 +344,20 @@ fn r60_11_the_worker_updates_the_projection_only_through_its_role() {
     projection(&m);
     let update = "UPDATE public.case_projection SET open_documents = open_documents + 1 RETURNING case_id";
     let mut worker = m.with_role("worker", "robot");
-    assert_eq!(told(&mut worker, update), id("one").to_string(), "its tenant's rows and no others");
+    assert_eq!(
+        told(&mut worker, update),
+        id("one").to_string(),
+        "its tenant's rows and no others"
+    );
     // Not for somebody else, not without a session, and not into another tenant.
     let foreign = with_ids("INSERT INTO public.case_projection VALUES ('{globex}', '{one}', 0)");
     refused(&mut worker, &foreign, DENIED, &[]);
-    refused(&mut worker, &with_ids("UPDATE public.case_projection SET tenant_id = '{globex}'"), DENIED, &[]);
+    refused(
+        &mut worker,
+        &with_ids("UPDATE public.case_projection SET tenant_id = '{globex}'"),
+        DENIED,
+        &[],
+    );
     execute(&mut worker, "SELECT authz_clear_session()");
     assert_eq!(told(&mut worker, update), "");
     let mut ben: Client = m.with_role("worker", "ben");
