@@ -18,6 +18,7 @@ FROM (VALUES
     ('access',     'break_glass', 'Begin a break-glass session at once.'),
     ('access',     'review',   'Review break-glass sessions afterwards.'),
     ('audit',      'read',     'Read access and change events.'),
+    ('data',       'classify', 'Say how sensitive columns are, and how they are masked (platform scope).'),
     ('export',     'request',  'Ask for an export.'),
     ('export',     'approve',  'Approve the exports of others.'),
     ('work',       'route',    'Route work to operators.')

@@ -49,11 +49,19 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     UNION ALL
     SELECT 'migration', t.privilege, 'authz', t.object, NULL
     FROM (VALUES ('SELECT, INSERT, UPDATE, DELETE', 'resource_type'), ('SELECT, INSERT, UPDATE', 'resource_history'),
-                 ('SELECT, INSERT', 'permission_definition'), ('SELECT', 'protected_table')) AS t (privilege, object)
+                 ('SELECT, INSERT', 'permission_definition'), ('SELECT', 'protected_table'),
+                 ('SELECT', 'data_classification'), ('SELECT', 'column_classification'), ('SELECT', 'unclassified_column'),
+                 ('SELECT, INSERT, UPDATE', 'safe_view'), ('SELECT', 'safe_view_state')) AS t (privilege, object)
     UNION ALL
     SELECT f.role, 'EXECUTE', f.schema_name, f.object, NULL
     FROM (VALUES
-        ('migration', 'authz', 'children'), ('migration', 'authz', 'missing_indexes'), ('migration', 'authz', 'policy_mark')
+        ('migration', 'authz', 'children'), ('migration', 'authz', 'missing_indexes'), ('migration', 'authz', 'policy_mark'),
+        ('migration', 'authz', 'row_arguments'), ('migration', 'authz', 'class_rank'), ('migration', 'authz', 'class_of'),
+        ('migration', 'authz', 'classifiable_column'), ('migration', 'authz', 'mask_type'), ('migration', 'authz', 'mask_number'),
+        ('migration', 'authz', 'mask_sql'), ('migration', 'authz', 'refuse_mask'), ('migration', 'authz', 'masked_column_sql'),
+        ('migration', 'authz', 'safe_view_sql'), ('migration', 'authz', 'safe_view_problems'),
+        ('migration', 'authz', 'is_outside_row_security'), ('migration', 'authz', 'refuse_safe_view'),
+        ('migration', 'authz', 'session_principal')
     ) AS f (role, schema_name, object)
     UNION ALL
     SELECT f.role, 'EXECUTE', '@extschema@', o.object, NULL
@@ -62,9 +70,9 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
                       authz_start_privileged_session,authz_end_privileged_session,
                       submit_case_decision,approve_case_decision,reject_case_decision,withdraw_case_decision,
                       transfer_case_ownership,assign_case,unassign_case,seal_case,delete_case,restore_case,
-                      download_case_document}'::text[]),
+                      download_case_document,authz_reveal}'::text[]),
         ('worker', '{authz_set_session,authz_resources,authz_route_work,authz_release_work}'),
-        ('migration', '{authz_protect,authz_unprotect}'),
+        ('migration', '{authz_protect,authz_unprotect,authz_classify,authz_mask,authz_create_safe_view}'),
         ('support_tool', '{authz_request_access,authz_start_privileged_session,authz_end_privileged_session}'),
         ('break_glass', '{authz_break_glass,authz_end_privileged_session,download_case_document}')
     ) AS f (role, objects), unnest(f.objects) AS o (object)

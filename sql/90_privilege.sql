@@ -14,7 +14,7 @@ REVOKE ALL ON FUNCTION
     authz_resources(uuid, text, uuid, text, bigint, timestamptz)
     FROM PUBLIC;
 -- The planner calls them without asking anybody.
-REVOKE ALL ON FUNCTION authz.plan_support(internal), authz.call_support(internal) FROM PUBLIC;
+REVOKE ALL ON FUNCTION authz.plan_support(internal), authz.call_support(internal), authz.mask_support(internal) FROM PUBLIC;
 -- Who may call them decides what the events say.
 REVOKE ALL ON FUNCTION
     authz.cluster_id(),
@@ -31,7 +31,9 @@ REVOKE ALL ON FUNCTION
     authz.permission_missing(text, uuid, text, text),
     authz.is_addressed(text, text, uuid),
     authz.in_logical_worker(),
-    authz.write_owner(oid, text, text, uuid, text)
+    authz.write_owner(oid, text, text, uuid, text),
+    authz.count_reveal(uuid),
+    authz.read_field(oid, text, text, uuid)
     FROM PUBLIC;
 -- Whoever may set a session may be anybody.
 REVOKE ALL ON FUNCTION authz_set_session(uuid, uuid, jsonb, boolean) FROM PUBLIC;
@@ -82,6 +84,10 @@ BEGIN
             ('permission_missing', 'The same for a permission with what it implies.'),
             ('is_addressed', 'Does a grant or rule of the tenant that addresses the grantee address the session''s principal?'),
             ('write_owner', 'Runs the UPDATE of authz_transfer_ownership as the table''s owner.'),
+            ('mask_hash', 'Keyed hash of a column''s value. Refused (42501) unless the planner saw that it is the very column that the classification of that id is about.'),
+            ('mask_support', 'Planner support function of authz.mask_hash.'),
+            ('count_reveal', 'Counts a reveal, past this transaction: is it within authz.reveal_limit? Fails (53400) where it cannot be counted.'),
+            ('read_field', 'Runs the query of authz_reveal as the table''s owner; NULL unless it finds one row.'),
             ('in_logical_worker', 'Is this a worker of logical replication?'),
             ('authz_check', 'authz_can, and an access event of the answer. Never NULL.'),
             ('authz_require', 'Returns if the session''s principal may use the permission on the resource, else fails with SQLSTATE 42501. Leaves an access event, a denial also where the transaction rolls back.'),

@@ -216,3 +216,23 @@ pub fn owner_not_written() -> ! {
         "Look at the triggers and rules of the table.".to_owned(),
     )
 }
+
+/// 42501: a hash mask is for the column that it masks: whoever could call it with values would try them all.
+pub fn mask_called() -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        "authz.mask_hash is for the column that it masks".to_owned(),
+        "Its first argument is not that column, in a query of the table.".to_owned(),
+        "Read a safe view of the table (authz_create_safe_view).".to_owned(),
+    )
+}
+
+/// 53400: what is not counted is not revealed.
+pub fn reveal_not_counted() -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        "the reveal cannot be counted".to_owned(),
+        "A background worker counts it, and there was none free, or it did not come to an end.".to_owned(),
+        "Try again later. Perhaps max_worker_processes is too low.".to_owned(),
+    )
+}

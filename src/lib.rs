@@ -249,6 +249,28 @@ extension_sql_file!(
     requires = ["administer_ownership"]
 );
 extension_sql_file!(
+    "../sql/83_classification.sql",
+    name = "classification",
+    requires = ["administration", "audit"]
+);
+extension_sql_file!(
+    "../sql/83_mask.sql",
+    name = "mask",
+    requires = [
+        "classification",
+        api::mask::mask_hash_text,
+        api::mask::mask_hash_uuid,
+        api::mask::mask_support,
+        api::privileged::session_is_masked
+    ]
+);
+extension_sql_file!("../sql/83_safe_view.sql", name = "safe_view", requires = ["mask"]);
+extension_sql_file!(
+    "../sql/83_reveal.sql",
+    name = "reveal",
+    requires = ["safe_view", api::mask::count_reveal, api::mask::read_field]
+);
+extension_sql_file!(
     "../sql/87_casework.sql",
     name = "casework",
     requires = ["administer_many", "audit", api::session::principal]

@@ -27,6 +27,16 @@ pub fn cache_size() -> usize {
 /// Why authority is being changed, for changes that have no reason of their own. Read by SQL alone.
 static CHANGE_REASON: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
+/// The default of `authz.reveal_limit`.
+const REVEAL_LIMIT_DEFAULT: i32 = 60;
+
+static REVEAL_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(REVEAL_LIMIT_DEFAULT);
+
+/// How many fields a principal may reveal in an hour.
+pub fn reveal_limit() -> i32 {
+    REVEAL_LIMIT.get()
+}
+
 /// The default of `authz.token_leeway`, in seconds.
 const TOKEN_LEEWAY_DEFAULT: i32 = 30;
 
@@ -120,6 +130,16 @@ pub fn define() {
         c"Written into authz.access_change_event where the changed row has no reason of its own.",
         &CHANGE_REASON,
         GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"authz.reveal_limit",
+        c"How many fields a principal may reveal in an hour.",
+        c"0: none.",
+        &REVEAL_LIMIT,
+        0,
+        1_000_000,
+        GucContext::Suset,
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(

@@ -5,6 +5,7 @@ mod authority;
 mod can;
 mod can_at;
 mod explain;
+mod mask;
 mod permissions;
 mod principals;
 mod privileged;

@@ -9,6 +9,7 @@ pub mod history;
 pub mod identity;
 pub mod invalidation;
 pub mod json;
+pub mod mark;
 pub mod plan;
 pub mod query;
 pub mod queue;

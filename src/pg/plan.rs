@@ -65,7 +65,7 @@ const OF_PRINCIPAL: &str = "principal's ";
 ///
 /// # Safety
 /// `node` is NULL or a valid node.
-unsafe fn is_a(node: *mut pg_sys::Node, tag: pg_sys::NodeTag) -> bool {
+pub(super) unsafe fn is_a(node: *mut pg_sys::Node, tag: pg_sys::NodeTag) -> bool {
     // SAFETY: every node begins with its tag.
     !node.is_null() && unsafe { (*node).type_ } == tag
 }
@@ -74,14 +74,14 @@ unsafe fn is_a(node: *mut pg_sys::Node, tag: pg_sys::NodeTag) -> bool {
 ///
 /// # Safety
 /// `list` has more than `n` nodes.
-unsafe fn nth(list: *mut pg_sys::List, n: usize) -> *mut pg_sys::Node {
+pub(super) unsafe fn nth(list: *mut pg_sys::List, n: usize) -> *mut pg_sys::Node {
     // SAFETY: by the caller.
     unsafe { (*(*list).elements.add(n)).ptr_value.cast() }
 }
 
 /// # Safety
 /// `list` is NULL or a valid list.
-unsafe fn length(list: *mut pg_sys::List) -> usize {
+pub(super) unsafe fn length(list: *mut pg_sys::List) -> usize {
     // SAFETY: by the caller; NULL is the empty list.
     if list.is_null() {
         0
@@ -106,7 +106,10 @@ unsafe fn text_constant(node: *mut pg_sys::Node) -> Option<String> {
 }
 
 /// The column reference below casts that change no value.
-unsafe fn column_below(mut node: *mut pg_sys::Node) -> Option<*mut pg_sys::Var> {
+///
+/// # Safety
+/// A valid node.
+pub(super) unsafe fn column_below(mut node: *mut pg_sys::Node) -> Option<*mut pg_sys::Var> {
     // SAFETY: tags are compared before casts.
     unsafe {
         loop {

@@ -1,7 +1,7 @@
 //! Background workers: one that makes partitions when somebody misses one; and, where the library is in
 //! `shared_preload_libraries`, a launcher that starts a writer for each database that has lines in the queue.
 
-use crate::write::{audit, deliver};
+use crate::write::{audit, deliver, reveal};
 use pgrx::bgworkers::{
     BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, DynamicBackgroundWorker, SignalWakeFlags,
 };
@@ -54,6 +54,26 @@ pub fn prepare_partitions() {
 pub extern "C-unwind" fn authz_ext_prepare_partitions(database: pg_sys::Datum) {
     connect(database);
     BackgroundWorker::transaction(audit::prepare_partitions);
+}
+
+/// Runs a background worker that counts a reveal, and waits until it has; false where there is no room for another one.
+pub fn count_reveal(charge: &str) -> bool {
+    // SAFETY: reads variables of the backend.
+    let (database, me) = unsafe { (pg_sys::MyDatabaseId, pg_sys::MyProcPid) };
+    worker("authz_ext reveal", "authz_ext_count_reveal")
+        .set_argument(database.into_datum())
+        .set_extra(charge)
+        .set_notify_pid(me)
+        .load_dynamic()
+        .is_ok_and(|worker| worker.wait_for_shutdown().is_ok())
+}
+
+/// What that worker runs.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn authz_ext_count_reveal(database: pg_sys::Datum) {
+    connect(database);
+    BackgroundWorker::transaction(|| reveal::count_here(BackgroundWorker::get_extra()));
 }
 
 /// Registers the launcher; called while `shared_preload_libraries` is loaded.

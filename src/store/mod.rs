@@ -6,6 +6,7 @@
 pub mod below;
 pub mod candidate;
 pub mod evidence;
+pub mod mask;
 pub mod model;
 pub mod principal;
 pub mod scope;

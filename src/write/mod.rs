@@ -11,6 +11,7 @@
 //! | `audit` | writes the row |
 //! | `deliver` | what the background workers do |
 //! | `ownership` | writes the owner of a resource |
+//! | `reveal` | counts reveals past their transaction, and reads one field |
 //! | `pending` | keeps the lines of the open transaction |
 //! | `spill` | a list of lines that does not fill the memory |
 //! | `chain` | what a seal is |
@@ -25,6 +26,7 @@ pub mod event;
 pub mod outlet;
 pub mod ownership;
 pub mod pending;
+pub mod reveal;
 pub mod seal;
 mod spill;
 pub mod verify;

@@ -1,0 +1,86 @@
+//! Hash masks, and what `authz_reveal` needs of the library.
+
+use super::id;
+use crate::error;
+use crate::pg::{clock, mark};
+use crate::settings;
+use crate::store;
+use crate::write::reveal;
+use authz_engine::Instant;
+use pgrx::{Internal, Uuid, pg_extern, pg_sys};
+use ring::hmac;
+use std::cell::RefCell;
+
+thread_local! {
+    /// The key, and in which statement it was read: the transaction that made it may have been rolled back since.
+    static KEY: RefCell<Option<(Instant, hmac::Key)>> = const { RefCell::new(None) };
+}
+
+fn hash(value: &[u8], column: Uuid, call: pg_sys::FunctionCallInfo) -> hmac::Tag {
+    // SAFETY: PostgreSQL's own.
+    if !unsafe { mark::is_marked(call) } {
+        error::mask_called();
+    }
+    let now = clock::statement_start();
+    if KEY.with_borrow(|k| k.as_ref().is_none_or(|(read, _)| *read != now)) {
+        let secret = store::mask::secret().unwrap_or_else(|| error::not_installed("The row of authz.mask_secret"));
+        KEY.set(Some((now, hmac::Key::new(hmac::HMAC_SHA256, &secret))));
+    }
+    KEY.with_borrow(|k| {
+        let (_, key) = k.as_ref().expect("it was just set");
+        let mut context = hmac::Context::with_key(key);
+        context.update(column.as_bytes());
+        context.update(value);
+        context.sign()
+    })
+}
+
+/// The hash of a text: 64 hexadecimal digits.
+#[pg_extern(name = "mask_hash", schema = "authz", stable, strict, parallel_safe)]
+fn mask_hash_text(value: &str, column: Uuid, call: pg_sys::FunctionCallInfo) -> String {
+    use std::fmt::Write;
+    let tag = hash(value.as_bytes(), column, call);
+    tag.as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The hash of a uuid: one of version 8.
+#[pg_extern(name = "mask_hash", schema = "authz", stable, strict, parallel_safe)]
+fn mask_hash_uuid(value: Uuid, column: Uuid, call: pg_sys::FunctionCallInfo) -> Uuid {
+    let tag = hash(value.as_bytes(), column, call);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&tag.as_ref()[..16]);
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    Uuid::from_bytes(bytes)
+}
+
+/// The planner support function of `authz.mask_hash`: lets it be called with the column that it is about.
+#[pg_extern(schema = "authz", immutable, parallel_safe)]
+fn mask_support(request: Internal) -> Internal {
+    let marked = request.unwrap().and_then(|datum| {
+        // SAFETY: PostgreSQL calls a support function with a request node and nothing else.
+        let call = unsafe { mark::MaskCall::from_request(datum.cast_mut_ptr()) }?;
+        (store::mask::classified(&call.id) == Some((call.table, call.column))).then(|| call.marked())
+    });
+    Internal::from(Some(marked.map_or(pg_sys::Datum::from(0usize), pg_sys::Datum::from)))
+}
+
+/// Counts a reveal of the principal, past this transaction: is it within `authz.reveal_limit`?
+#[pg_extern(schema = "authz", volatile, strict, parallel_unsafe)]
+fn count_reveal(principal: Uuid) -> bool {
+    reveal::count(id(principal), settings::reveal_limit()).unwrap_or_else(|| error::reveal_not_counted())
+}
+
+/// Runs the query of `authz_reveal` as the table's owner.
+#[pg_extern(schema = "authz", volatile, parallel_unsafe)]
+fn read_field(
+    table_owner: Option<pg_sys::Oid>,
+    query: Option<&str>,
+    key: Option<&str>,
+    tenant: Option<Uuid>,
+) -> Option<String> {
+    reveal::read(table_owner?, query?, key?, tenant)
+}

@@ -1,0 +1,90 @@
+//! Calls that only the planner can make.
+//!
+//! A hash mask must not be a function that whoever likes may call with a value of their choice: they would try all values
+//! and compare. But what a view calls is called by its reader. So the planner's support function looks at the argument: if it
+//! is the column itself, of the table itself, the call is marked. The mark is a form of call that the parser gives to
+//! functions of pg_catalog alone (`EXTRACT(... FROM ...)` and its like), so that no SQL text, and no stored view, can have
+//! it on a call of ours. It changes nothing else, and goes with the plan into parallel workers.
+
+use super::plan::{column_below, is_a, length, nth};
+use pgrx::{FromDatum, pg_sys};
+use uuid::Uuid;
+
+const MARK: pg_sys::CoercionForm::Type = pg_sys::CoercionForm::COERCE_SQL_SYNTAX;
+
+/// A call of `authz.mask_hash(column, id)`.
+pub struct MaskCall {
+    call: *mut pg_sys::FuncExpr,
+    /// The table.
+    pub table: pg_sys::Oid,
+    /// The attribute number of its column.
+    pub column: i16,
+    /// The second argument.
+    pub id: Uuid,
+}
+
+impl MaskCall {
+    /// Takes the planner's request apart; `None` where the first argument is not a column of a table, or the second no
+    /// constant.
+    ///
+    /// # Safety
+    /// `request` is what PostgreSQL passed to a support function.
+    pub unsafe fn from_request(request: *mut pg_sys::Node) -> Option<MaskCall> {
+        // SAFETY: tags are compared before casts; the range table entry of a column of the query exists.
+        unsafe {
+            if !is_a(request, pg_sys::NodeTag::T_SupportRequestSimplify) {
+                return None;
+            }
+            let raw = request.cast::<pg_sys::SupportRequestSimplify>();
+            let call = (*raw).fcall;
+            if (*raw).root.is_null() || length((*call).args) != 2 {
+                return None;
+            }
+            let column = column_below(nth((*call).args, 0))?;
+            let id = nth((*call).args, 1);
+            if !is_a(id, pg_sys::NodeTag::T_Const) || (*id.cast::<pg_sys::Const>()).consttype != pg_sys::UUIDOID {
+                return None;
+            }
+            let id = id.cast::<pg_sys::Const>();
+            let id = pgrx::Uuid::from_datum((*id).constvalue, (*id).constisnull)?;
+            let rtable = (*(*(*raw).root).parse).rtable;
+            let varno = (*column).varno as usize;
+            if varno == 0 || varno > length(rtable) {
+                return None;
+            }
+            let entry = nth(rtable, varno - 1).cast::<pg_sys::RangeTblEntry>();
+            ((*entry).rtekind == pg_sys::RTEKind::RTE_RELATION).then(|| MaskCall {
+                call,
+                table: (*entry).relid,
+                column: (*column).varattno,
+                id: Uuid::from_bytes(*id.as_bytes()),
+            })
+        }
+    }
+
+    /// The same call with the mark.
+    pub fn marked(&self) -> *mut pg_sys::Node {
+        // SAFETY: a valid call, copied before it is changed.
+        unsafe {
+            let call = pg_sys::copyObjectImpl(self.call.cast()).cast::<pg_sys::FuncExpr>();
+            (*call).funcformat = MARK;
+            call.cast()
+        }
+    }
+}
+
+/// Has the call that is being executed the mark?
+///
+/// # Safety
+/// `call` is what PostgreSQL passed to a function.
+pub unsafe fn is_marked(call: pg_sys::FunctionCallInfo) -> bool {
+    // SAFETY: by the caller; the tag is compared before the cast.
+    unsafe {
+        let function = (*call).flinfo;
+        if function.is_null() {
+            return false;
+        }
+        let expression = (*function).fn_expr;
+        is_a(expression, pg_sys::NodeTag::T_FuncExpr) && (*expression.cast::<pg_sys::FuncExpr>()).funcformat == MARK
+    }
+}
