@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod make;
 pub mod matrix;
 pub mod office;
+pub mod people;
 pub mod policy;
 
 use std::collections::HashMap;
