@@ -40,6 +40,11 @@ ALTER FUNCTION authz.via(text, text, smallint) SUPPORT authz.plan_support COST 5
 ALTER FUNCTION authz.via(text, text, integer) SUPPORT authz.plan_support COST 5;
 ALTER FUNCTION authz.via(text, text, bigint) SUPPORT authz.plan_support COST 5;
 ALTER FUNCTION authz.via(text, text, text) SUPPORT authz.plan_support COST 5;
+ALTER FUNCTION authz.reach_uuid(text, text, integer) SUPPORT authz.plan_support;
+ALTER FUNCTION authz.reach_int2(text, text, integer) SUPPORT authz.plan_support;
+ALTER FUNCTION authz.reach_int4(text, text, integer) SUPPORT authz.plan_support;
+ALTER FUNCTION authz.reach_int8(text, text, integer) SUPPORT authz.plan_support;
+ALTER FUNCTION authz.reach_text(text, text, integer) SUPPORT authz.plan_support;
 
 -- What is missing for the planner to find a protected table's rows by index, as statements that make it. Only B-trees are
 -- searched for several values at once; one serves a column that it begins with. Scopes and owners kept as text are compared

@@ -243,6 +243,20 @@ pub struct Outlook {
     pub anywhere: bool,
 }
 
+/// Do plans for the session look for its tenant's rows only? A session that ends must not leave its plans to one that
+/// begins by itself.
+fn has_one_tenant(session: &Session, who: As) -> bool {
+    who.tenant(session).is_some() && !session::begins_by_itself()
+}
+
+/// The column that such plans compare with the session's tenant.
+pub fn tenant_column(code: &str, who: As) -> Option<String> {
+    session::current().filter(|session| has_one_tenant(session, who))?;
+    let policy = policy_now();
+    let kind = kind_of(&policy, policy.loaded.model.permission(code)?);
+    Some(policy.loaded.registrations.get(&kind)?.columns.tenant.clone())
+}
+
 /// The planning session's outlook on rows of the permission's type.
 pub fn outlook(code: &str, who: As) -> Outlook {
     let Some(session) = session::current() else {
@@ -260,8 +274,7 @@ pub fn outlook(code: &str, who: As) -> Outlook {
     let above = |(_, view)| is_wide(&reach::of(asked(&session, who, view), &policy));
     Outlook {
         all: sees_all(code, who),
-        // A session that ends must not leave its plans to one that begins by itself.
-        one_tenant: tenant.is_some() && !session::begins_by_itself(),
+        one_tenant: has_one_tenant(&session, who),
         anywhere: is_wide(&reach) && reach.parent.is_none_or(above),
     }
 }

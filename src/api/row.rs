@@ -3,7 +3,7 @@
 use super::id;
 use crate::decision::{self, As, Columns, RowCheck};
 use crate::error;
-use crate::pg::plan::{self, Request};
+use crate::pg::plan::{self, Ids, Request};
 use crate::pg::record::Record;
 use crate::pg::session_setting;
 use crate::pg::user_table::ColumnType;
@@ -276,9 +276,9 @@ fn texts(places: &Places, place: &str, most: usize) -> (Vec<String>, usize) {
 
 macro_rules! reach_form {
     ($name:ident, $element:ty, $list:expr) => {
-        /// What `authz.via` of this column type is true for: for index conditions.
+        /// What `authz.via` of this column type is true for: for index conditions. `cost` is for the planner.
         #[pg_extern(schema = "authz", stable, parallel_safe)]
-        fn $name(permission: Option<&str>, place: Option<&str>) -> Vec<$element> {
+        fn $name(permission: Option<&str>, place: Option<&str>, _cost: default!(Option<i32>, "NULL")) -> Vec<$element> {
             let (who, place) = plan::place(place.unwrap_or_default());
             let places = permission.and_then(|p| places::of(p, who));
             places.map(|p| $list(&p, place, usize::MAX).0).unwrap_or_default()
@@ -308,9 +308,10 @@ fn call_support(request: Internal) -> Internal {
 #[pg_extern(schema = "authz", immutable, parallel_safe)]
 fn plan_support(request: Internal) -> Internal {
     answer(request, |request| match request {
-        // SAFETY: the request is the planner's.
-        Request::IndexCondition(request) => unsafe { plan::index_condition(request) },
+        Request::IndexCondition(condition) => index_condition(&condition),
         Request::Selectivity(estimate) => estimate_via(&estimate),
+        // SAFETY: the request is the planner's.
+        Request::Cost(request) => unsafe { plan::cost(request) },
         // SAFETY: the request is the planner's.
         Request::Exact(request) => Some(unsafe { plan::nearly_all(request) }),
         _ => None,
@@ -346,23 +347,36 @@ fn estimate_via(estimate: &plan::Estimate) -> Option<*mut pg_sys::Node> {
     if place == plan::WITHIN {
         return Some(estimate.nearly_all());
     }
-    let places = places::if_known(&estimate.permission, who)?;
-    let (ids, count, taken) = match estimate.column_type()? {
-        ColumnType::Uuid => datum(uuids(&places, place, SAMPLE)),
-        ColumnType::Int2 => datum(ints::<i16>(&places, place, SAMPLE)),
-        ColumnType::Int4 => datum(ints::<i32>(&places, place, SAMPLE)),
-        ColumnType::Int8 => datum(ints::<i64>(&places, place, SAMPLE)),
-        _ => datum(texts(&places, place, SAMPLE)),
-    };
-    let sampled = if taken == 0 { 1.0 } else { count as f64 / taken as f64 };
-    let node = estimate.answer(ids, sampled);
-    (!node.is_null()).then_some(node)
+    let ids = ids(&estimate.permission, who, place, estimate.column_type()?)?;
+    let tenant = places::tenant_column(&estimate.permission, who);
+    estimate.answer(ids.as_ref(), tenant.as_deref())
 }
 
-fn datum<T>((ids, count): (Vec<T>, usize)) -> (Option<pg_sys::Datum>, usize, usize)
+/// Says besides what it costs to fetch the rows; of tenants in which something can be reached others say.
+fn index_condition(condition: &plan::Condition) -> Option<*mut pg_sys::Node> {
+    let (who, place) = plan::place(&condition.place);
+    if place == plan::WITHIN {
+        return condition.answer(None);
+    }
+    let ids = ids(&condition.permission, who, place, condition.column_type()?)?;
+    condition.answer(ids.as_ref())
+}
+
+/// What the planning session can reach at a place.
+fn ids(permission: &str, who: As, place: &str, of: ColumnType) -> Option<Option<Ids>> {
+    let places = places::if_known(permission, who)?;
+    Some(match of {
+        ColumnType::Uuid => sample(uuids(&places, place, SAMPLE)),
+        ColumnType::Int2 => sample(ints::<i16>(&places, place, SAMPLE)),
+        ColumnType::Int4 => sample(ints::<i32>(&places, place, SAMPLE)),
+        ColumnType::Int8 => sample(ints::<i64>(&places, place, SAMPLE)),
+        _ => sample(texts(&places, place, SAMPLE)),
+    })
+}
+
+fn sample<T>((ids, count): (Vec<T>, usize)) -> Option<Ids>
 where
     Vec<T>: IntoDatum,
 {
-    let taken = ids.len();
-    (if taken == 0 { None } else { ids.into_datum() }, count, taken)
+    Ids::new(ids, count)
 }

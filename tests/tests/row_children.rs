@@ -182,7 +182,7 @@ fn few_parents_are_searched_for_by_index() {
     execute(&mut app, "SET LOCAL enable_seqscan = off");
     let text = plan(&mut app, FILES);
     assert!(
-        text.contains("authz.reach_uuid('file.view'::text, 'parent'::text)"),
+        text.contains("authz.reach_uuid('file.view'::text, 'parent'::text"),
         "{text}"
     );
     assert!(text.contains("Index Cond: (folder = ANY"), "{text}");
