@@ -51,7 +51,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM (VALUES ('SELECT, INSERT, UPDATE, DELETE', 'resource_type'), ('SELECT, INSERT, UPDATE', 'resource_history'),
                  ('SELECT, INSERT', 'permission_definition'), ('SELECT', 'protected_table'),
                  ('SELECT', 'data_classification'), ('SELECT', 'column_classification'), ('SELECT', 'unclassified_column'),
-                 ('SELECT, INSERT, UPDATE', 'safe_view'), ('SELECT', 'safe_view_state')) AS t (privilege, object)
+                 ('SELECT, INSERT, UPDATE', 'safe_view'), ('SELECT', 'safe_view_state'),
+                 ('SELECT', 'audited_surface')) AS t (privilege, object)
     UNION ALL
     SELECT f.role, 'EXECUTE', f.schema_name, f.object, NULL
     FROM (VALUES
@@ -61,7 +62,10 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         ('migration', 'authz', 'mask_sql'), ('migration', 'authz', 'refuse_mask'), ('migration', 'authz', 'masked_column_sql'),
         ('migration', 'authz', 'safe_view_sql'), ('migration', 'authz', 'safe_view_problems'),
         ('migration', 'authz', 'is_outside_row_security'), ('migration', 'authz', 'refuse_safe_view'),
-        ('migration', 'authz', 'session_principal')
+        ('migration', 'authz', 'session_principal'),
+        ('migration', 'authz', 'one_select'), ('migration', 'authz', 'register_audited_view'),
+        ('migration', 'authz', 'alter_audited_view'), ('migration', 'authz', 'audited_view_problems'),
+        ('migration', 'authz', 'read_past_row_security')
     ) AS f (role, schema_name, object)
     UNION ALL
     SELECT f.role, 'EXECUTE', '@extschema@', o.object, NULL
@@ -72,7 +76,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
                       transfer_case_ownership,assign_case,unassign_case,seal_case,delete_case,restore_case,
                       download_case_document,authz_reveal}'::text[]),
         ('worker', '{authz_set_session,authz_resources,authz_route_work,authz_release_work}'),
-        ('migration', '{authz_protect,authz_unprotect,authz_classify,authz_mask,authz_create_safe_view}'),
+        ('migration', '{authz_protect,authz_unprotect,authz_classify,authz_mask,authz_create_safe_view,
+                         authz_create_audited_view,authz_alter_audited_view}'),
         ('support_tool', '{authz_request_access,authz_start_privileged_session,authz_end_privileged_session}'),
         ('break_glass', '{authz_break_glass,authz_end_privileged_session,download_case_document}')
     ) AS f (role, objects), unnest(f.objects) AS o (object)

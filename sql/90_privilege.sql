@@ -17,6 +17,10 @@ REVOKE ALL ON FUNCTION
 REVOKE ALL ON FUNCTION authz.plan_support(internal), authz.call_support(internal), authz.mask_support(internal) FROM PUBLIC;
 -- Who may call them decides what the events say.
 REVOKE ALL ON FUNCTION
+    authz.audited_support(internal),
+    authz.one_select(text),
+    authz.register_audited_view(oid, uuid, text),
+    authz.alter_audited_view(oid, text),
     authz.cluster_id(),
     authz.record_access(text, text, text, uuid, text, text, jsonb, uuid),
     authz.record_denial(text, text, text, uuid, text, text, jsonb, uuid)
@@ -89,6 +93,11 @@ BEGIN
             ('count_reveal', 'Counts a reveal, past this transaction: is it within authz.reveal_limit? Fails (53400) where it cannot be counted.'),
             ('read_field', 'Runs the query of authz_reveal as the table''s owner; NULL unless it finds one row.'),
             ('in_logical_worker', 'Is this a worker of logical replication?'),
+            ('authz_audited', 'Stands in the body of an audited view: planning it makes sure that reads of the view are recorded. True.'),
+            ('audited_support', 'Planner support function of authz_audited.'),
+            ('one_select', 'The text of the one SELECT that a query consists of; SQLSTATE 42601 if it is something else.'),
+            ('register_audited_view', 'What authz_create_audited_view calls: reads of a view of the caller''s are recorded from now on.'),
+            ('alter_audited_view', 'What authz_alter_audited_view calls.'),
             ('authz_check', 'authz_can, and an access event of the answer. Never NULL.'),
             ('authz_require', 'Returns if the session''s principal may use the permission on the resource, else fails with SQLSTATE 42501. Leaves an access event, a denial also where the transaction rolls back.'),
             ('authz_audit_seal', 'Chains the events of all ended transactions that are not sealed yet: seals made, events in them, and the head of the chain.'),

@@ -94,6 +94,70 @@ pub fn not_writable(why: &str) -> ! {
     )
 }
 
+/// 0A000: a read of an audited view that would leave no event.
+pub fn read_without_event(view: &str, why: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("audited view {view} cannot be read here, because the read would leave no event"),
+        why.to_owned(),
+        "Read it in a read-write transaction on the primary, or have its owner call authz_alter_audited_view with on_failure => 'log'."
+            .to_owned(),
+    )
+}
+
+/// 55000: a view that calls for events of a surface that nobody has registered.
+pub fn unregistered_surface(surface: Option<&str>) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "the view cannot be read, because it is not registered as an audited view".to_owned(),
+        match surface {
+            Some(surface) => format!("authz.audited_view has no row for surface {surface}."),
+            None => "authz_audited names its surface by a constant.".to_owned(),
+        },
+        "Create audited views with authz_create_audited_view.".to_owned(),
+    )
+}
+
+/// 42601: what is to become a view.
+pub fn not_one_select(why: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_SYNTAX_ERROR,
+        "the query is not one SELECT".to_owned(),
+        why.to_owned(),
+        "Give one SELECT; for a table or view by its name, pass target => 'schema.name'.".to_owned(),
+    )
+}
+
+/// 42501: a view of somebody else.
+pub fn not_owner(view: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("must be owner of view {view}"),
+        "What is audited, and how, is decided by the view's owner.".to_owned(),
+        "Ask its owner.".to_owned(),
+    )
+}
+
+/// 42704: a view that is not audited.
+pub fn not_audited(view: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+        format!("{view} is not an audited view"),
+        "authz.audited_view has no row for it.".to_owned(),
+        "authz.audited_surface lists those that are.".to_owned(),
+    )
+}
+
+/// 22023: an unknown choice.
+pub fn bad_on_failure(given: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        format!("on_failure cannot be \"{given}\""),
+        "It says what becomes of a read whose event cannot be written.".to_owned(),
+        "It is 'error' or 'log'.".to_owned(),
+    )
+}
+
 /// 25001: sealing and verifying need to see what has been committed since the transaction began.
 pub fn snapshot_kept() -> ! {
     raise(

@@ -172,6 +172,18 @@ extension_sql_file!(
     name = "work",
     requires = ["login", api::can::can_text]
 );
+extension_sql_file!(
+    "../sql/85_audited_view.sql",
+    name = "audited_view",
+    requires = [
+        "audit",
+        api::audited_view::audited,
+        api::audited_view::audited_support,
+        api::audited_view::one_select,
+        api::audited_view::register_audited_view,
+        api::audited_view::alter_audited_view
+    ]
+);
 extension_sql_file!("../sql/88_maintenance.sql", name = "maintenance", requires = ["work"]);
 extension_sql_file!(
     "../sql/89_evidence_reader.sql",
@@ -309,6 +321,8 @@ pub extern "C-unwind" fn _PG_init() {
     pg::invalidation::register();
     pg::transaction::watch(write::pending::on_end);
     pg::transaction::watch(pg::view::on_end);
+    pg::transaction::watch(write::read::on_end);
+    pg::transaction::watch_commit(write::read::before_commit);
     if pg::queue::register() {
         pg::worker::register();
     }

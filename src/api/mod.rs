@@ -1,6 +1,7 @@
 //! The SQL surface: thin functions that take arguments apart, call, and convert the answer. One file a family.
 
 mod audit;
+mod audited_view;
 mod authority;
 mod can;
 mod can_at;

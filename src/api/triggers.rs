@@ -15,7 +15,8 @@ type Outcome<'a> = Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, std::con
 
 /// AFTER ROW and AFTER TRUNCATE: tells every backend whose access has changed. The arguments are pairs of a channel
 /// family and the column that says which one:
-/// `model` and `shape` (no column: an empty string), `principal`, `group`, `tenant`, `db_role`, `grantee` (by `grantee_type`).
+/// `model` and `shape` (no column: an empty string), `principal`, `group`, `tenant`, `db_role`, `grantee` (by `grantee_type`);
+/// or of `relation` and the column that names a table or view whose plans are to be made anew.
 #[pg_trigger(sql = r#"
 CREATE FUNCTION authz.authority_changed() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 COMMENT ON FUNCTION authz.authority_changed() IS
@@ -31,6 +32,10 @@ fn authority_changed<'a>(trigger: &'a PgTrigger<'a>) -> Outcome<'a> {
         match *family {
             "model" => invalidation::send(Channel::Model),
             "shape" => invalidation::send(Channel::Shape),
+            "relation" if !fired.is_truncate() => fired
+                .rows()
+                .filter_map(|row| row.oid(fired.column(column)?))
+                .for_each(invalidation::send_for_table),
             family if fired.is_truncate() => send_family(family),
             family => fired.rows().for_each(|row| send_for(family, column, &row, &fired)),
         }

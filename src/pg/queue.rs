@@ -38,6 +38,8 @@ struct Header {
     logged: AtomicU64,
     /// The latch of the launcher; 0: it does not run.
     launcher: AtomicU64,
+    /// The token of the last record that was held.
+    token: u64,
 }
 
 /// Records begin at multiples of its size.
@@ -48,7 +50,8 @@ struct Record {
     len: u32,
     database: u32,
     state: u32,
-    unused: u32,
+    /// What a record that is held is known by.
+    token: u32,
 }
 
 const RECORD: u64 = size_of::<Record>() as u64;
@@ -56,6 +59,8 @@ const WAITING: u32 = 0;
 const DONE: u32 = 1;
 /// What is left of the ring's end where a record did not fit.
 const PADDING: u32 = 2;
+/// Waits only after a crash: until then its backend may take it back.
+const HELD: u32 = 3;
 
 /// Mapped by the postmaster, inherited by everybody.
 static MAPPED: AtomicPtr<Header> = AtomicPtr::new(ptr::null_mut());
@@ -114,6 +119,8 @@ unsafe extern "C-unwind" fn on_startup() {
             }
         }
         if let Some(header) = MAPPED.load(Relaxed).as_ref() {
+            // Their backends are gone.
+            Ring(ptr::from_ref(header).cast_mut()).let_go();
             header.launcher.store(0, Relaxed);
             header.queued.store(0, Relaxed);
             header.written.store(0, Relaxed);
@@ -144,6 +151,7 @@ unsafe fn map(size: usize) -> std::io::Result<*mut Header> {
         } else if old != size {
             // Another size was asked for: what waits in the old one goes to the log.
             let ring = Ring(header);
+            ring.let_go();
             for (_, line) in ring.waiting(None, usize::MAX) {
                 server_log::line(&format!("authz_ext access event: {}", String::from_utf8_lossy(&line)));
             }
@@ -204,7 +212,67 @@ impl Ring {
         self.at(position).cast()
     }
 
-    fn push(&self, database: u32, line: &[u8]) -> bool {
+    /// Adds a record. Where there is no room, records that are held long may be in the way: they are put behind the others.
+    fn push(&self, database: u32, line: &[u8], state: u32, token: u32) -> bool {
+        self.put(database, line, state, token) || self.turn_over() && self.put(database, line, state, token)
+    }
+
+    /// Moves the records that are held at the ring's beginning to its end; true if there were any.
+    fn turn_over(&self) -> bool {
+        let held: Vec<(u64, Record)> = self.records().take_while(|(_, r)| r.state != WAITING).collect();
+        let mut moved = false;
+        for (position, record) in held {
+            let next = position + RECORD + u64::from(record.len).next_multiple_of(RECORD);
+            let line = self.line(position, &record);
+            // SAFETY: the lock is held exclusively. What is before the tail is still there until something is put there.
+            unsafe {
+                let tail = std::mem::replace(&mut (*self.0).tail, next);
+                if record.state == HELD {
+                    if !self.put(record.database, &line, HELD, record.token) {
+                        (*self.0).tail = tail;
+                        break;
+                    }
+                    moved = true;
+                }
+            }
+        }
+        moved
+    }
+
+    /// From now on records that are held wait like others.
+    fn let_go(&self) {
+        for (position, record) in self.records() {
+            if record.state == HELD {
+                // SAFETY: called while nobody else uses the ring.
+                unsafe { (*self.record(position)).state = WAITING }
+            }
+        }
+    }
+
+    fn is_half_full(&self) -> bool {
+        // SAFETY: the lock is held.
+        unsafe { ((*self.0).head - (*self.0).tail) * 2 > (*self.0).capacity }
+    }
+
+    /// The ring begins with the first record that is not done.
+    fn advance(&self) {
+        let next = self
+            .records()
+            .find(|(_, r)| r.state == WAITING || r.state == HELD)
+            .map(|(position, _)| position);
+        // SAFETY: the lock is held exclusively.
+        unsafe { (*self.0).tail = next.unwrap_or((*self.0).head) }
+    }
+
+    /// A copy of a record's line.
+    fn line(&self, position: u64, record: &Record) -> Vec<u8> {
+        let mut line = vec![0; record.len as usize];
+        // SAFETY: the record's bytes follow it.
+        unsafe { ptr::copy_nonoverlapping(self.at(position + RECORD), line.as_mut_ptr(), line.len()) };
+        line
+    }
+
+    fn put(&self, database: u32, line: &[u8], state: u32, token: u32) -> bool {
         // SAFETY: the lock is held exclusively; every position is inside the ring, and no record crosses its end.
         unsafe {
             let header = &mut *self.0;
@@ -219,15 +287,15 @@ impl Ring {
                     len: (padding - RECORD) as u32,
                     database: 0,
                     state: PADDING,
-                    unused: 0,
+                    token: 0,
                 });
             }
             let position = header.head + padding;
             self.record(position).write(Record {
                 len: line.len() as u32,
                 database,
-                state: WAITING,
-                unused: 0,
+                state,
+                token,
             });
             ptr::copy_nonoverlapping(line.as_ptr(), self.at(position + RECORD), line.len());
             // Last: until then nobody looks there, not even after a crash in the middle.
@@ -258,12 +326,7 @@ impl Ring {
         self.records()
             .filter(|(_, r)| r.state == WAITING && database.is_none_or(|d| d == r.database))
             .take(most)
-            .map(|(position, r)| {
-                let mut line = vec![0; r.len as usize];
-                // SAFETY: the record's bytes follow it.
-                unsafe { ptr::copy_nonoverlapping(self.at(position + RECORD), line.as_mut_ptr(), line.len()) };
-                (position, line)
-            })
+            .map(|(position, r)| (position, self.line(position, &r)))
             .collect()
     }
 }
@@ -295,7 +358,7 @@ const SHARED: pg_sys::LWLockMode::Type = pg_sys::LWLockMode::LW_SHARED;
 pub fn push(line: &[u8]) -> bool {
     // SAFETY: reads a variable of the backend.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    if locked(EXCLUSIVE, |ring| ring.push(database, line)) != Some(true) {
+    if locked(EXCLUSIVE, |ring| ring.push(database, line, WAITING, 0)) != Some(true) {
         return false;
     }
     if let Some(header) = header() {
@@ -307,6 +370,38 @@ pub fn push(line: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Puts a line into the queue that waits only should the server crash before [`release`]; what it is known by. `None`
+/// where there is no queue, or it is half full: events that wait for a worker come first.
+pub fn hold(line: &[u8]) -> Option<u32> {
+    // SAFETY: reads a variable of the backend.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    locked(EXCLUSIVE, |ring| {
+        if ring.is_half_full() && !(ring.turn_over() && !ring.is_half_full()) {
+            return None;
+        }
+        // SAFETY: the lock is held exclusively.
+        let token = unsafe {
+            (*ring.0).token += 1;
+            (*ring.0).token as u32
+        };
+        ring.put(database, line, HELD, token).then_some(token)
+    })
+    .flatten()
+}
+
+/// Takes back lines that are held.
+pub fn release(tokens: &[u32]) {
+    locked(EXCLUSIVE, |ring| {
+        for (position, record) in ring.records() {
+            if record.state == HELD && tokens.contains(&record.token) {
+                // SAFETY: the lock is held exclusively.
+                unsafe { (*ring.record(position)).state = DONE }
+            }
+        }
+        ring.advance();
+    });
 }
 
 /// From now on this process is woken when there is something in the queue.
@@ -351,12 +446,8 @@ pub fn finish(positions: &[u64], logged: usize) {
                     }
                 }
             }
-            let next = ring
-                .records()
-                .find(|(_, r)| r.state == WAITING)
-                .map(|(position, _)| position);
-            (*ring.0).tail = next.unwrap_or((*ring.0).head);
         }
+        ring.advance();
         finished
     });
     if let (Some(header), Some(finished)) = (header(), finished) {

@@ -137,6 +137,32 @@ impl Drop for Snapshot {
     }
 }
 
+/// The name of a relation with its schema, quoted as SQL needs it; of one that is gone, its number.
+pub fn qualified_name(oid: pg_sys::Oid) -> String {
+    // SAFETY: syscache look-ups, whose names are palloc'ed copies or NULL.
+    unsafe {
+        let name = pg_sys::get_rel_name(oid);
+        let namespace = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid));
+        if name.is_null() || namespace.is_null() {
+            return oid.to_u32().to_string();
+        }
+        let quoted = pg_sys::quote_qualified_identifier(namespace, name);
+        CStr::from_ptr(quoted).to_string_lossy().into_owned()
+    }
+}
+
+/// May the current role do with a relation what its owner may?
+pub fn is_owned(oid: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up of a relation that exists.
+    unsafe {
+        let role = pg_sys::GetUserId();
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_class_ownercheck(oid, role);
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_ownercheck(pg_sys::RelationRelationId, oid, role);
+    }
+}
+
 struct Scan(pg_sys::SysScanDesc);
 
 impl Drop for Scan {

@@ -33,6 +33,11 @@ impl Parameter {
         Parameter(Some(pg_sys::Datum::from(number)))
     }
 
+    /// An oid, or one of the types that name an object by it.
+    pub fn oid(oid: pg_sys::Oid) -> Parameter {
+        Parameter(Some(pg_sys::Datum::from(oid)))
+    }
+
     /// A bytea.
     pub fn bytes(bytes: Option<&[u8]>) -> Parameter {
         Parameter(bytes.and_then(IntoDatum::into_datum))
@@ -164,6 +169,12 @@ pub fn read_only() -> Option<&'static str> {
             None
         }
     }
+}
+
+/// Does this server replay another one's log?
+pub fn is_standby() -> bool {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::RecoveryInProgress() }
 }
 
 /// The role that logged in, or that SET SESSION AUTHORIZATION made of it.

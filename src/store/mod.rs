@@ -3,6 +3,7 @@
 //! Nothing in here decides. Each function reads under a snapshot newer than the stamp that its caller took, and
 //! notes on that stamp what it depends on.
 
+pub mod audited_view;
 pub mod below;
 pub mod candidate;
 pub mod evidence;

@@ -44,6 +44,12 @@ pub fn must_be_writable() {
 
 /// Writes the event as a row of this transaction; should the transaction roll back, it is handed over then.
 pub fn record(event: &Event) {
+    insert(event);
+    pending::keep(&line(event));
+}
+
+/// Writes the row alone: to find out whether it can be.
+pub fn insert(event: &Event) {
     must_be_writable();
     prepare_month(event.occurred_at);
     let role = statement::session_role();
@@ -70,7 +76,6 @@ pub fn record(event: &Event) {
             ],
         );
     });
-    pending::keep(&line(event));
 }
 
 /// Hands the event over at once: it stays whatever becomes of the transaction.

@@ -13,6 +13,7 @@
 //! | `ownership` | writes the owner of a resource |
 //! | `reveal` | counts reveals past their transaction, and reads one field |
 //! | `pending` | keeps the lines of the open transaction |
+//! | `read` | events of statements that read audited views |
 //! | `spill` | a list of lines that does not fill the memory |
 //! | `chain` | what a seal is |
 //! | `seal` | chains closed batches of events |
@@ -27,6 +28,7 @@ pub mod outlet;
 pub mod ownership;
 pub mod pending;
 pub mod reveal;
+pub mod read;
 pub mod seal;
 mod spill;
 pub mod verify;

@@ -1,6 +1,6 @@
 //! Where lines go whose transaction does not write them. Nothing here fails or waits.
 
-use crate::pg::{queue, server_log};
+use crate::pg::{queue, server_log, statement};
 use std::cell::Cell;
 
 thread_local! {
@@ -13,6 +13,25 @@ pub fn hand_over(line: &[u8]) {
     if !queue::push(line) {
         log(line);
     }
+}
+
+/// Puts a line into the queue that is there for nobody until the server has crashed; `None` where there is no queue, or no
+/// room in it, or nobody who would write it.
+pub fn hold(line: &[u8]) -> Option<u32> {
+    if statement::is_standby() {
+        return None;
+    }
+    queue::hold(line)
+}
+
+/// Takes lines out of the queue that were held.
+pub fn release(held: &[u32]) {
+    queue::release(held);
+}
+
+/// Writes to the server's log that something has begun which this line will be the event of.
+pub fn log_beginning(line: &[u8]) {
+    server_log::line(&format!("authz_ext read began: {}", String::from_utf8_lossy(line)));
 }
 
 /// Writes a line to the server's log.
