@@ -52,7 +52,9 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
                  ('SELECT, INSERT', 'permission_definition'), ('SELECT', 'protected_table'),
                  ('SELECT', 'data_classification'), ('SELECT', 'column_classification'), ('SELECT', 'unclassified_column'),
                  ('SELECT, INSERT, UPDATE', 'safe_view'), ('SELECT', 'safe_view_state'),
-                 ('SELECT', 'audited_surface')) AS t (privilege, object)
+                 ('SELECT', 'audited_surface'),
+                 ('SELECT, INSERT, UPDATE', 'export_definition'), ('SELECT, INSERT, UPDATE, DELETE', 'feed'),
+                 ('SELECT, INSERT, UPDATE, DELETE', 'feed_copy'), ('SELECT', 'feed_problem')) AS t (privilege, object)
     UNION ALL
     SELECT f.role, 'EXECUTE', f.schema_name, f.object, NULL
     FROM (VALUES
@@ -65,7 +67,9 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         ('migration', 'authz', 'session_principal'),
         ('migration', 'authz', 'one_select'), ('migration', 'authz', 'register_audited_view'),
         ('migration', 'authz', 'alter_audited_view'), ('migration', 'authz', 'audited_view_problems'),
-        ('migration', 'authz', 'read_past_row_security')
+        ('migration', 'authz', 'read_past_row_security'),
+        ('migration', 'authz', 'check_export_source'), ('migration', 'authz', 'export_class'),
+        ('migration', 'authz', 'lost_boundary'), ('migration', 'authz', 'boundary_columns')
     ) AS f (role, schema_name, object)
     UNION ALL
     SELECT f.role, 'EXECUTE', '@extschema@', o.object, NULL
@@ -74,10 +78,13 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
                       authz_start_privileged_session,authz_end_privileged_session,
                       submit_case_decision,approve_case_decision,reject_case_decision,withdraw_case_decision,
                       transfer_case_ownership,assign_case,unassign_case,seal_case,delete_case,restore_case,
-                      download_case_document,authz_reveal}'::text[]),
-        ('worker', '{authz_set_session,authz_resources,authz_route_work,authz_release_work}'),
+                      download_case_document,authz_reveal,
+                      authz_request_export,authz_approve_export,authz_run_export,authz_download_export,authz_end_export,authz_exports}'::text[]),
+        ('worker', '{authz_set_session,authz_resources,authz_route_work,authz_release_work,authz_runnable_exports,authz_run_export}'),
         ('migration', '{authz_protect,authz_unprotect,authz_classify,authz_mask,authz_create_safe_view,
-                         authz_create_audited_view,authz_alter_audited_view}'),
+                        authz_create_audited_view,authz_alter_audited_view,
+                         authz_define_export,authz_create_feed,authz_register_copy}'),
+        ('analytics_export', '{authz_request_export,authz_run_export,authz_download_export,authz_end_export,authz_exports}'),
         ('support_tool', '{authz_request_access,authz_start_privileged_session,authz_end_privileged_session}'),
         ('break_glass', '{authz_break_glass,authz_end_privileged_session,download_case_document}')
     ) AS f (role, objects), unnest(f.objects) AS o (object)

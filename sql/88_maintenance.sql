@@ -60,6 +60,10 @@ BEGIN
         ORDER BY b.approved_at LIMIT max_rows FOR UPDATE SKIP LOCKED);
     GET DIAGNOSTICS done = ROW_COUNT; RETURN NEXT;
 
+    step := 'exports expired';
+    done := authz.expire_exports(max_rows);
+    RETURN NEXT;
+
     PERFORM set_config('authz.change_reason', reason, true);
     step := 'partitions of the audit tables made';
     BEGIN
@@ -72,5 +76,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION authz_maintain(integer) IS
-    'Closes what has expired (assignments, grants, memberships, privileged sessions, unused approvals), at most max_rows of each kind, and makes the audit tables'' next partitions. Run it every few minutes, by pg_cron or otherwise.';
+    'Closes what has expired (assignments, grants, memberships, privileged sessions, unused approvals, exports with their content), at most max_rows of each kind, and makes the audit tables'' next partitions. Run it every few minutes, by pg_cron or otherwise.';
 REVOKE ALL ON FUNCTION authz_maintain(integer) FROM PUBLIC;

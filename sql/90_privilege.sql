@@ -30,12 +30,14 @@ REVOKE ALL ON FUNCTION authz.active_privileged_session(uuid, uuid) FROM PUBLIC;
 -- They tell of authority without asking who wants to know.
 REVOKE ALL ON FUNCTION
     authz.holds(text, uuid, text, text),
+    authz.terms(text, uuid, text, text),
     authz.principal_holds(uuid, text, uuid, text, text),
     authz.role_missing(text, uuid, text, text),
     authz.permission_missing(text, uuid, text, text),
     authz.is_addressed(text, text, uuid),
     authz.in_logical_worker(),
     authz.write_owner(oid, text, text, uuid, text),
+    authz.write_export(uuid, oid, text, text, bigint),
     authz.count_reveal(uuid),
     authz.read_field(oid, text, text, uuid)
     FROM PUBLIC;
@@ -83,6 +85,8 @@ BEGIN
             ('reach_text', 'In a plan: the keys that authz.via is true for.'),
             ('plan_support', 'Planner support function of authz.via, authz.row_exact and authz.row_condition.'),
             ('holds', 'Does the session''s principal hold the permission at the scope, by standing authority (not by a privileged session)? At platform scope tenant and scope_id are NULL.'),
+            ('terms', 'The obligations with which the session''s principal holds the permission at the scope, by standing authority; NULL: it does not.'),
+            ('write_export', 'Runs the query of an export, which reads the source once, and writes its chunks; one row more than the limit means that there were too many.'),
             ('principal_holds', 'The same of any principal, of whose request nothing is known.'),
             ('role_missing', 'The permissions of a role that the session''s principal may not hand on at the scope; NULL: there is no session, or it does not reach that scope.'),
             ('permission_missing', 'The same for a permission with what it implies.'),

@@ -12,7 +12,7 @@ use authz_engine::name::{Kind, Permission, Role};
 use authz_engine::node::Key;
 use authz_engine::resource::{Confidentiality, Parent, Resource};
 use authz_engine::subject::Grantee;
-use authz_engine::{Question, Reason, decide};
+use authz_engine::{Question, Reason, decide, explain};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -63,6 +63,24 @@ impl Who {
             decide(&asked, &mut authz_engine::decide::Silent) == Reason::Allowed
         })
         .unwrap_or(false)
+    }
+
+    /// The obligations with which it holds the permission there, an object; `None`: it does not.
+    pub fn terms(&self, permission: &str, at: &At<'_>) -> Option<Value> {
+        self.ask(at, |asker, question| {
+            let explanation = explain(&Question {
+                permission: asker.permission(permission),
+                ..*question
+            });
+            let none = || Value::Object(serde_json::Map::new());
+            (explanation.reason == Reason::Allowed).then(|| {
+                explanation
+                    .binding()
+                    .and_then(|b| b.obligations.clone())
+                    .unwrap_or_else(none)
+            })
+        })
+        .flatten()
     }
 
     /// The permissions of a role, by code, that it may not hand on there. `None`: it holds nothing there at all.

@@ -271,6 +271,26 @@ pub fn unreadable_json() -> ! {
     )
 }
 
+/// 55000: whoever acts would see every row.
+pub fn outside_row_security() -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "row security does not hold for the role that acts".to_owned(),
+        "It is a superuser, has BYPASSRLS, or owns a table whose row security is not forced.".to_owned(),
+        "Act by a role that row security holds for, such as the one that authz_install_roles calls runtime.".to_owned(),
+    )
+}
+
+/// 22023: a file of a kind that cannot be written.
+pub fn unknown_format(given: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        format!("file format \"{given}\" is unknown"),
+        "The content of an export is written as CSV or as lines of JSON.".to_owned(),
+        "Use csv or jsonl.".to_owned(),
+    )
+}
+
 /// 55000: the application's table took the new owner of a row for something else.
 pub fn owner_not_written() -> ! {
     raise(

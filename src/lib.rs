@@ -184,7 +184,47 @@ extension_sql_file!(
         api::audited_view::alter_audited_view
     ]
 );
-extension_sql_file!("../sql/88_maintenance.sql", name = "maintenance", requires = ["work"]);
+extension_sql_file!(
+    "../sql/85_export_definition.sql",
+    name = "export_definition",
+    requires = ["privileged_access"]
+);
+extension_sql_file!(
+    "../sql/85_export_job.sql",
+    name = "export_job",
+    requires = ["export_definition"]
+);
+extension_sql_file!(
+    "../sql/85_export_class.sql",
+    name = "export_class",
+    requires = ["export_job", "safe_view"]
+);
+extension_sql_file!(
+    "../sql/85_export_query.sql",
+    name = "export_query",
+    requires = ["export_class"]
+);
+extension_sql_file!(
+    "../sql/85_export.sql",
+    name = "export",
+    requires = [
+        "export_query",
+        "administration",
+        api::authority::terms,
+        api::audit::record_denial
+    ]
+);
+extension_sql_file!(
+    "../sql/85_export_do.sql",
+    name = "export_do",
+    requires = ["export", api::audit::record_access, api::export::write_export]
+);
+extension_sql_file!("../sql/85_feed.sql", name = "feed", requires = ["export_do"]);
+extension_sql_file!(
+    "../sql/88_maintenance.sql",
+    name = "maintenance",
+    requires = ["work", "export_do"]
+);
 extension_sql_file!(
     "../sql/89_evidence_reader.sql",
     name = "evidence_reader",

@@ -5,7 +5,7 @@ use crate::delegation::{At, Who};
 use crate::error;
 use crate::pg::trigger;
 use crate::write::ownership;
-use pgrx::{Uuid, pg_extern, pg_sys};
+use pgrx::{JsonB, Uuid, pg_extern, pg_sys};
 
 /// `authz.holds(permission, tenant, scope_type, scope_id)`: the session's principal, by standing authority.
 #[pg_extern(schema = "authz", stable)]
@@ -14,6 +14,19 @@ fn holds(permission: Option<&str>, tenant: Option<Uuid>, scope_type: Option<&str
         return false;
     };
     who.holds(permission, &at(tenant, scope_type, scope_id))
+}
+
+/// `authz.terms(permission, tenant, scope_type, scope_id)`: the obligations with which the session's principal holds it.
+#[pg_extern(schema = "authz", stable)]
+fn terms(
+    permission: Option<&str>,
+    tenant: Option<Uuid>,
+    scope_type: Option<&str>,
+    scope_id: Option<&str>,
+) -> Option<JsonB> {
+    Who::session()?
+        .terms(permission?, &at(tenant, scope_type?, scope_id))
+        .map(JsonB)
 }
 
 /// `authz.principal_holds(principal, permission, tenant, scope_type, scope_id)`.

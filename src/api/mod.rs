@@ -6,6 +6,7 @@ mod authority;
 mod can;
 mod can_at;
 mod explain;
+mod export;
 mod mask;
 mod permissions;
 mod principals;

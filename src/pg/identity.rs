@@ -5,6 +5,17 @@ use pgrx::pg_sys;
 /// Calls `f` as the owner of a table, to whom its row security does not apply, forced or not: how PostgreSQL itself
 /// runs the actions of foreign keys. What the table's triggers do, they do as its owner.
 pub fn as_owner_past_policies<T>(owner: pg_sys::Oid, f: impl FnOnce() -> T) -> T {
+    as_role(owner, pg_sys::SECURITY_NOFORCE_RLS, f)
+}
+
+/// Calls `f` as the role that acts: the one of `SET ROLE`, else the one that logged in, whoever owns the functions that
+/// are running.
+pub fn as_acting_role<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: reads a variable of the backend.
+    as_role(unsafe { pg_sys::GetOuterUserId() }, 0, f)
+}
+
+fn as_role<T>(role: pg_sys::Oid, flags: u32, f: impl FnOnce() -> T) -> T {
     /// Takes it back however we leave.
     struct Former(pg_sys::Oid, i32);
     impl Drop for Former {
@@ -17,8 +28,8 @@ pub fn as_owner_past_policies<T>(owner: pg_sys::Oid, f: impl FnOnce() -> T) -> T
     // SAFETY: reads and sets variables of the backend; `Former` puts them back.
     unsafe { pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context) };
     let _former = Former(user, context);
-    let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
+    let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | flags;
     // SAFETY: as above.
-    unsafe { pg_sys::SetUserIdAndSecContext(owner, context | flags as i32) };
+    unsafe { pg_sys::SetUserIdAndSecContext(role, context | flags as i32) };
     f()
 }

@@ -15,6 +15,7 @@ pub mod mark;
 pub mod plan;
 pub mod query;
 pub mod queue;
+pub mod reader;
 pub mod record;
 pub mod relation;
 pub mod server_log;

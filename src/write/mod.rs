@@ -12,6 +12,7 @@
 //! | `deliver` | what the background workers do |
 //! | `ownership` | writes the owner of a resource |
 //! | `reveal` | counts reveals past their transaction, and reads one field |
+//! | `export` | writes the content of an export |
 //! | `pending` | keeps the lines of the open transaction |
 //! | `read` | events of statements that read audited views |
 //! | `spill` | a list of lines that does not fill the memory |
@@ -24,6 +25,7 @@ pub mod audit;
 mod chain;
 pub mod deliver;
 pub mod event;
+pub mod export;
 pub mod outlet;
 pub mod ownership;
 pub mod pending;

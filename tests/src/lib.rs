@@ -11,6 +11,7 @@
 
 pub mod casework;
 pub mod cluster;
+pub mod exports;
 pub mod make;
 pub mod matrix;
 pub mod office;
