@@ -14,8 +14,27 @@ CREATE FUNCTION authz_define_export(
 ) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    wrong text;
 BEGIN
-    -- The triggers of the table check the rest.
+    SELECT string_agg(DISTINCT quote_ident(w.name), ', ') INTO wrong
+    FROM unnest(authz_define_export.columns) AS w (name)
+    WHERE NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = authz_define_export.source AND a.attname = w.name
+                        AND a.attnum > 0 AND NOT a.attisdropped);
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_column',
+            MESSAGE = format('%s has no column %s', authz_define_export.source, wrong),
+            HINT = 'Name columns of the source, one by one.';
+    END IF;
+    SELECT string_agg(quote_ident(w.name), ', ') INTO wrong
+    FROM (SELECT u.name FROM unnest(authz_define_export.columns) AS u (name) GROUP BY u.name HAVING count(*) > 1) AS w;
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'duplicate_column',
+            MESSAGE = format('column %s is named more than once', wrong),
+            HINT = 'Name each column once.';
+    END IF;
     INSERT INTO authz.export_definition AS d
         (export_type, source, columns, permission_code, approval_above, max_rows, rate_limit, rate_window, lifetime, description)
     VALUES (authz_define_export.export_type, authz_define_export.source, authz_define_export.columns, permission,

@@ -1158,6 +1158,74 @@ fn definitions_are_made_by_the_owner_of_the_source_and_checked() {
 }
 
 #[test]
+fn r32_who_is_revoked_while_rows_are_read_gets_nothing() {
+    let mut w = Exports::new();
+    let mut rex = w.of("rex");
+    let export = request(&mut rex, "");
+    execute(
+        &mut w.admin,
+        "CREATE FUNCTION public.slowly() RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT pg_sleep(0.4) IS NOT NULL';
+         CREATE POLICY slow ON public.claim AS RESTRICTIVE USING (public.slowly())",
+    );
+    let running = std::thread::spawn(move || {
+        let before = recorded(&mut rex);
+        refused(&mut rex, &run(export), "42501", &["permission denied"]);
+        recorded(&mut rex) - before
+    });
+    std::thread::sleep(Duration::from_millis(600));
+    execute(
+        &mut w.admin,
+        &format!(
+            "UPDATE authz.principal_role_assignment SET revoked_at = statement_timestamp() WHERE principal_id = '{}'",
+            id("rex")
+        ),
+    );
+    assert_eq!(running.join().unwrap(), 1);
+    assert_eq!((w.job(export, "status").as_deref(), w.chunks()), (Some("pending"), 0));
+}
+
+#[test]
+fn r32_a_dump_has_definitions_and_jobs_and_no_content() {
+    let mut w = Exports::new();
+    let mut rex = w.of("rex");
+    let (done, pending) = (request(&mut rex, ""), request(&mut rex, ", unmasked => true"));
+    run_export(&mut rex, done);
+    execute(&mut w.of("ann"), &approve(pending));
+    // One whose source is gone must not keep the rest from being restored (PITFALLS 34).
+    execute(
+        &mut w.admin,
+        "CREATE TABLE public.brief (tenant_id uuid, brief_id uuid, PRIMARY KEY (tenant_id, brief_id));
+         INSERT INTO authz.permission_definition (permission_code, resource_type, action_code) VALUES ('brief.view', 'brief', 'view');
+         SELECT FROM authz_protect('public.brief', 'brief', 'brief_id', 'tenant_id');
+         SELECT authz_define_export('briefs', 'public.brief', '{brief_id}', 'brief.view');
+         SELECT authz_unprotect('public.brief'); DROP TABLE public.brief",
+    );
+    let dump = std::env::temp_dir().join(format!("{}.dump", w.db.name));
+    authz_tests::run(w.db.command("pg_dump").args(["--format=custom", "--file"]).arg(&dump));
+    let restored = authz_tests::Db::with(authz_tests::Start::Empty);
+    authz_tests::run(
+        restored
+            .command("pg_restore")
+            .args(["--exit-on-error", "--dbname", &restored.name])
+            .arg(&dump),
+    );
+    std::fs::remove_file(&dump).unwrap();
+    let mut r = restored.connect();
+    let there: Vec<String> = value(
+        &mut r,
+        "SELECT array_agg(status || ' ' || coalesce(approved_by::text, '-') ORDER BY requested_at) FROM authz.data_export_job",
+        &[],
+    );
+    assert_eq!(there, ["completed -".to_owned(), format!("pending {}", id("ann"))]);
+    let mut rex = restored.connect_as(&w.app);
+    act_as(&mut rex, "rex");
+    // Another table of the same name is not the one that was asked for, and content is not in dumps.
+    refused(&mut rex, &run(pending), "55000", &["not what was asked for"]);
+    refused(&mut rex, &fetch(done, 1), "55000", &["gone"]);
+    assert_eq!(exported(&mut rex, "").lines().count(), 5, "and a new one goes");
+}
+
+#[test]
 fn nothing_that_callers_plant_takes_the_place_of_what_is_called() {
     let mut w = Exports::new();
     // PITFALLS 16: temporary tables and functions, operators in public, a search_path of the caller's.
