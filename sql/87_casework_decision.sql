@@ -109,33 +109,42 @@ COMMENT ON FUNCTION casework.move_decision(text, text, uuid, uuid, uuid, text) I
     'What submit_, approve_, reject_ and withdraw_case_decision do.';
 REVOKE ALL ON FUNCTION casework.move_decision(text, text, uuid, uuid, uuid, text) FROM PUBLIC;
 
+-- In PL/pgSQL, which keeps its plans: the same in SQL is planned anew with each call.
 CREATE FUNCTION submit_case_decision(tenant uuid, decision uuid, actor uuid, reason text) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT casework.move_decision('decision.submit', 'submitted', tenant, decision, actor, reason)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM casework.move_decision('decision.submit', 'submitted', tenant, decision, actor, reason);
+END
 $$;
 COMMENT ON FUNCTION submit_case_decision(uuid, uuid, uuid, text) IS
     'Submits a draft: decision.submit, an assignment to the case, and a reason are needed.';
 REVOKE ALL ON FUNCTION submit_case_decision(uuid, uuid, uuid, text) FROM PUBLIC;
 
 CREATE FUNCTION approve_case_decision(tenant uuid, decision uuid, actor uuid, reason text) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT casework.move_decision('decision.approve', 'approved', tenant, decision, actor, reason)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM casework.move_decision('decision.approve', 'approved', tenant, decision, actor, reason);
+END
 $$;
 COMMENT ON FUNCTION approve_case_decision(uuid, uuid, uuid, text) IS
     'Approves a submitted decision that the actor neither wrote nor submitted: decision.approve, an assignment to the case, and a reason are needed.';
 REVOKE ALL ON FUNCTION approve_case_decision(uuid, uuid, uuid, text) FROM PUBLIC;
 
 CREATE FUNCTION reject_case_decision(tenant uuid, decision uuid, actor uuid, reason text) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT casework.move_decision('decision.reject', 'rejected', tenant, decision, actor, reason)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM casework.move_decision('decision.reject', 'rejected', tenant, decision, actor, reason);
+END
 $$;
 COMMENT ON FUNCTION reject_case_decision(uuid, uuid, uuid, text) IS
     'Rejects a submitted decision that the actor neither wrote nor submitted: decision.reject, an assignment to the case, and a reason are needed.';
 REVOKE ALL ON FUNCTION reject_case_decision(uuid, uuid, uuid, text) FROM PUBLIC;
 
 CREATE FUNCTION withdraw_case_decision(tenant uuid, decision uuid, actor uuid, reason text) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT casework.move_decision('decision.withdraw', 'withdrawn', tenant, decision, actor, reason)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM casework.move_decision('decision.withdraw', 'withdrawn', tenant, decision, actor, reason);
+END
 $$;
 COMMENT ON FUNCTION withdraw_case_decision(uuid, uuid, uuid, text) IS
     'Withdraws a draft or a submitted decision: decision.withdraw, an assignment to the case, and a reason are needed.';
