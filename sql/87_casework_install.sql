@@ -43,10 +43,10 @@ BEGIN
     INSERT INTO authz.permission_definition (permission_code, resource_type, action_code, requires_mfa)
     SELECT v.subject || '.' || a.action, v.subject, a.action, v.subject = 'decision' AND a.action IN ('approve', 'reject')
     FROM (VALUES
-        ('case', '{view,create,edit,assign,transfer,seal,delete,restore,act_for,view_restricted,view_sealed,view_deleted}'::text[]),
+        ('case', '{view,create,edit,assign,transfer,seal,delete,restore,act_for,view_confidential,view_restricted,view_sealed,view_deleted}'::text[]),
         ('assignment', '{view}'),
         ('ownership_history', '{view}'),
-        ('sensitive_detail', '{view,create,edit}'),
+        ('sensitive_detail', '{view,create,edit,view_pii,view_sensitive_pii,reveal}'),
         ('document', '{view,create,edit,download,view_restricted,view_sealed}'),
         ('decision', '{view,create,edit,submit,approve,reject,withdraw}'),
         ('transition', '{view}')) AS v (subject, actions),
@@ -66,9 +66,9 @@ BEGIN
         SELECT m.role_code, c.permission
         FROM made AS m
         JOIN (VALUES
-            ('case_owner', '{case.view,case.edit,case.assign,assignment.view,ownership_history.view,sensitive_detail.view,sensitive_detail.create,sensitive_detail.edit,document.view,document.create,document.edit,document.download,decision.view,decision.create,decision.edit,decision.submit,decision.withdraw,transition.view}'::text[]),
-            ('case_investigator', '{case.view,case.edit,assignment.view,ownership_history.view,sensitive_detail.view,sensitive_detail.create,sensitive_detail.edit,document.view,document.create,document.edit,document.download,decision.view,decision.create,decision.edit,decision.submit,decision.withdraw,transition.view}'),
-            ('case_approver', '{case.view,assignment.view,document.view,document.download,decision.view,decision.approve,decision.reject,transition.view}')
+            ('case_owner', '{case.view,case.view_confidential,case.edit,case.assign,assignment.view,ownership_history.view,sensitive_detail.view,sensitive_detail.view_pii,sensitive_detail.view_sensitive_pii,sensitive_detail.reveal,sensitive_detail.create,sensitive_detail.edit,document.view,document.create,document.edit,document.download,decision.view,decision.create,decision.edit,decision.submit,decision.withdraw,transition.view}'::text[]),
+            ('case_investigator', '{case.view,case.view_confidential,case.edit,assignment.view,ownership_history.view,sensitive_detail.view,sensitive_detail.view_pii,sensitive_detail.view_sensitive_pii,sensitive_detail.reveal,sensitive_detail.create,sensitive_detail.edit,document.view,document.create,document.edit,document.download,decision.view,decision.create,decision.edit,decision.submit,decision.withdraw,transition.view}'),
+            ('case_approver', '{case.view,case.view_confidential,assignment.view,document.view,document.download,decision.view,decision.approve,decision.reject,transition.view}')
         ) AS r (role_code, permissions) ON r.role_code = m.role_code,
         unnest(r.permissions) AS c (permission)
         RETURNING role_permission.role_code, role_permission.permission_code
@@ -104,8 +104,10 @@ BEGIN
     FROM (VALUES ('owner', 'principal'), ('organization', 'organization'), ('team', 'team')) AS v (attribute, kind)
     ON CONFLICT (resource_type, attribute) DO NOTHING;
     step := 'history'; detail := 'owner, organization and team of cases: casework.case_ownership_history'; RETURN NEXT;
+
+    RETURN QUERY SELECT * FROM casework.classify();
 END
 $$;
 COMMENT ON FUNCTION authz_install_casework() IS
-    'Defines the permissions and roles of the reference domain and protects its tables with authz_protect. Idempotent; for the owner of the database. Tells what it did.';
+    'Defines the permissions and roles of the reference domain, protects its tables with authz_protect, and classifies their columns. Idempotent; for the owner of the database. Tells what it did.';
 REVOKE ALL ON FUNCTION authz_install_casework() FROM PUBLIC;

@@ -24,7 +24,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM (VALUES
         ('runtime', 'INSERT', 'case_record', 'tenant_id, owning_org_id, owning_team_id, case_number, title, confidentiality_level'),
         ('runtime', 'UPDATE', 'case_record', 'title'),
-        ('runtime', 'SELECT', 'case_sensitive_detail', NULL),
+        -- The rest is read through casework_views.sensitive_detail, which masks it for whoever may not see it.
+        ('runtime', 'SELECT', 'case_sensitive_detail', 'tenant_id, case_id'),
         ('runtime', 'INSERT', 'case_sensitive_detail', 'tenant_id, case_id, complainant_name, complainant_identifier, restricted_notes'),
         ('runtime', 'UPDATE', 'case_sensitive_detail', 'complainant_name, complainant_identifier, restricted_notes'),
         ('runtime', 'INSERT', 'case_document', 'tenant_id, case_id, document_type, confidentiality_level, storage_object_id'),
@@ -33,8 +34,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         ('runtime', 'UPDATE', 'case_decision', 'outcome'),
         ('worker', 'SELECT', 'case_record', NULL),
         ('worker', 'SELECT', 'case_assignment', NULL),
-        ('analytics_export', 'SELECT', 'case_record', 'tenant_id, case_id, owning_org_id, owning_team_id, confidentiality_level, status, created_at, updated_at'),
-        ('break_glass', 'SELECT', 'case_sensitive_detail', NULL)
+        ('analytics_export', 'SELECT', 'case_record', 'tenant_id, case_id, owning_org_id, owning_team_id, confidentiality_level, status, created_at, updated_at')
     ) AS t (role, privilege, object, columns)
     UNION ALL
     -- Row security leaves everybody the own profile.
@@ -45,7 +45,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT r.role, 'SELECT', 'authz', v.object, NULL
     FROM unnest('{runtime,readonly}'::text[]) AS r (role),
          unnest('{binding_evidence,access_while_held,current_access,binding_use,stale_grant,expiring_grant,mfa_evidence,
-                  privilege_separation_evidence,access_trail,denied_attempt,change_trail,privileged_session_evidence,workload}'::name[]) AS v (object)
+                  privilege_separation_evidence,access_trail,denied_attempt,change_trail,privileged_session_evidence,workload,
+                  export_evidence}'::name[]) AS v (object)
     UNION ALL
     SELECT 'migration', t.privilege, 'authz', t.object, NULL
     FROM (VALUES ('SELECT, INSERT, UPDATE, DELETE', 'resource_type'), ('SELECT, INSERT, UPDATE', 'resource_history'),

@@ -103,7 +103,7 @@ CREATE VIEW authz.privilege_separation_evidence WITH (security_barrier) AS
             WHERE a.principal_id = m.principal_id AND a.tenant_id IS NOT DISTINCT FROM m.tenant_id
               AND a.active_from <= pg_catalog.statement_timestamp() AND a.active_until > pg_catalog.statement_timestamp()
               AND NOT d.is_system_permission
-              AND NOT (d.access_mode = 'read' OR (d.access_mode = 'auto' AND d.action_code IN ('view', 'read', 'list')))
+              AND NOT (d.access_mode = 'read' OR (d.access_mode = 'auto' AND d.action_code ~ '^(view|read|list)(_|$)'))
         ) AS w
         WHERE pg_catalog.cardinality(m.administers) > 0 AND w.permissions IS NOT NULL)
     SELECT e.kind, e.tenant_id, e.principal_id, e.subject, e.held, e.allowed, e.breached

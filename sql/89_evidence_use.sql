@@ -163,3 +163,53 @@ COMMENT ON COLUMN authz.workload.released_30_days IS 'Work of this tenant that w
 COMMENT ON COLUMN authz.workload.median_time IS 'How long half of that took at most.';
 COMMENT ON COLUMN authz.workload.open_items_everywhere IS
     'Open work in all tenants; NULL for a reader who may not know of the others.';
+
+CREATE VIEW authz.export_evidence WITH (security_barrier) AS
+    SELECT j.export_id, j.tenant_id, j.export_type, j.scope_type, j.scope_id, j.requested_by, j.requested_at, j.request_reason,
+           j.includes_sensitive_data, j.approved_by, j.approved_at, j.status, j.columns, j.filters, j.row_count, j.byte_count,
+           j.content_sha256, j.completed_at, j.expires_at, j.ended_at, j.ended_by, j.end_reason,
+           u.downloads, u.last_download_at, u.denied,
+           CASE WHEN j.includes_sensitive_data AND j.approved_by IS NULL AND j.completed_at IS NOT NULL
+                THEN 'sensitive, and written without approval' END AS finding
+    FROM authz.data_export_job AS j
+    CROSS JOIN LATERAL (
+        SELECT pg_catalog.count(*) FILTER (WHERE e.action_code = 'export.download' AND e.access_result = 'allowed') AS downloads,
+               pg_catalog.max(e.occurred_at) FILTER (WHERE e.action_code = 'export.download' AND e.access_result = 'allowed')
+                   AS last_download_at,
+               pg_catalog.count(*) FILTER (WHERE e.access_result = 'denied') AS denied
+        FROM authz.access_audit_event AS e
+        WHERE e.resource_type = 'data_export_job' AND e.resource_id = j.export_id::pg_catalog.text
+          AND e.occurred_at >= j.requested_at
+    ) AS u
+    WHERE (SELECT authz.reads_all_evidence())
+       OR j.tenant_id IN (SELECT authz.audited_tenants())
+       OR (j.tenant_id IS NULL AND (SELECT authz.audits_platform()));
+COMMENT ON VIEW authz.export_evidence IS
+    'Every export that was ever asked for: who, what, why, approved by whom, how much was written, and how often it was downloaded or refused.';
+COMMENT ON COLUMN authz.export_evidence.export_id IS 'Key of the job.';
+COMMENT ON COLUMN authz.export_evidence.tenant_id IS 'The tenant; NULL: of all tenants.';
+COMMENT ON COLUMN authz.export_evidence.export_type IS 'The definition.';
+COMMENT ON COLUMN authz.export_evidence.scope_type IS 'Kind of its scope; NULL: the tenant, or the platform.';
+COMMENT ON COLUMN authz.export_evidence.scope_id IS 'The scope''s key.';
+COMMENT ON COLUMN authz.export_evidence.requested_by IS 'Who asked for it, and alone gets it.';
+COMMENT ON COLUMN authz.export_evidence.requested_at IS 'When.';
+COMMENT ON COLUMN authz.export_evidence.request_reason IS 'What for.';
+COMMENT ON COLUMN authz.export_evidence.includes_sensitive_data IS 'Sensitive columns are in clear.';
+COMMENT ON COLUMN authz.export_evidence.approved_by IS 'Who approved that; NULL: nobody.';
+COMMENT ON COLUMN authz.export_evidence.approved_at IS 'When.';
+COMMENT ON COLUMN authz.export_evidence.status IS 'pending, running, completed, failed or expired.';
+COMMENT ON COLUMN authz.export_evidence.columns IS 'The columns that were asked for.';
+COMMENT ON COLUMN authz.export_evidence.filters IS 'What the rows were narrowed by.';
+COMMENT ON COLUMN authz.export_evidence.row_count IS 'How many rows were written.';
+COMMENT ON COLUMN authz.export_evidence.byte_count IS 'How many bytes.';
+COMMENT ON COLUMN authz.export_evidence.content_sha256 IS 'SHA-256 of the whole file.';
+COMMENT ON COLUMN authz.export_evidence.completed_at IS 'When it was written.';
+COMMENT ON COLUMN authz.export_evidence.expires_at IS 'Until when it can be run and downloaded.';
+COMMENT ON COLUMN authz.export_evidence.ended_at IS 'When it was withdrawn, rejected or removed.';
+COMMENT ON COLUMN authz.export_evidence.ended_by IS 'By whom.';
+COMMENT ON COLUMN authz.export_evidence.end_reason IS 'Why.';
+COMMENT ON COLUMN authz.export_evidence.downloads IS 'How many chunks were downloaded.';
+COMMENT ON COLUMN authz.export_evidence.last_download_at IS 'When the last one was.';
+COMMENT ON COLUMN authz.export_evidence.denied IS 'How often something was refused about it.';
+COMMENT ON COLUMN authz.export_evidence.finding IS
+    'sensitive, and written without approval: a row that was made by plain SQL; NULL: nothing.';

@@ -248,7 +248,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/89_evidence_use.sql",
     name = "evidence_use",
-    requires = ["evidence_access", "privileged_access"]
+    requires = ["evidence_access", "privileged_access", "export_job"]
 );
 extension_sql_file!(
     "../sql/89_audit_seal.sql",
@@ -351,6 +351,11 @@ extension_sql_file!(
     "../sql/87_database_roles.sql",
     name = "database_roles",
     requires = ["casework_install"]
+);
+extension_sql_file!(
+    "../sql/87_casework_sensitive.sql",
+    name = "casework_sensitive",
+    requires = ["database_roles", "reveal", "audited_view"]
 );
 extension_sql_file!("../sql/90_privilege.sql", name = "privilege", finalize);
 

@@ -7,7 +7,8 @@
 //! | tad | administers tenant acme: sees its cases, assigns roles; not in team `inner` |
 //! | pia | member of team `inner` |
 //! | sam | support, of no tenant; may ask for sessions |
-//! | rob | approves, ends and reviews sessions in acme |
+//! | rob | approves, ends and reviews sessions in acme, and approves exports |
+//! | rae | records office of acme: may export details of its cases |
 //! | ada | audits acme |
 //! | robot | a service principal, which keeps the projection of acme up to date |
 //! | gus, gil | member and case worker of globex |
@@ -57,14 +58,29 @@ impl Matrix {
         );
         make::role(&mut c, "insider", &["case.view", "case.view_restricted"]);
         make::role(&mut c, "support", &["access.request"]);
-        make::role(&mut c, "duty_manager", &["access.approve", "access.review"]);
+        make::role(
+            &mut c,
+            "duty_manager",
+            &["access.approve", "access.review", "export.approve"],
+        );
         make::role(&mut c, "auditor", &["audit.read"]);
         make::role(
             &mut c,
             "caseworker",
             &["case.view", "case.edit", "sensitive_detail.view", "document.view"],
         );
-        for name in ["tad", "pia", "rob", "ada", "robot"] {
+        make::role(
+            &mut c,
+            "records",
+            &[
+                "sensitive_detail.view",
+                "sensitive_detail.view_pii",
+                "sensitive_detail.view_sensitive_pii",
+                "case.view",
+                "export.request",
+            ],
+        );
+        for name in ["tad", "pia", "rob", "ada", "rae", "robot"] {
             make::member(&mut c, acme, name);
         }
         make::member(&mut c, globex, "gil");
@@ -75,6 +91,7 @@ impl Matrix {
         make::assign(&mut c, acme, id("pia"), "insider", "team", id("inner"));
         make::assign(&mut c, acme, id("rob"), "duty_manager", "tenant", acme);
         make::assign(&mut c, acme, id("ada"), "auditor", "tenant", acme);
+        make::assign(&mut c, acme, id("rae"), "records", "tenant", acme);
         make::assign(&mut c, globex, id("gil"), "caseworker", "tenant", globex);
         execute(
             &mut c,
@@ -102,6 +119,11 @@ impl Matrix {
             &[&SECRET.as_slice()],
         )
         .unwrap_or_else(|e| panic!("{}", report(&e)));
+        execute(
+            &mut c,
+            &format!("SELECT * FROM authz_install_casework_views('{}')", casework.prefix),
+        );
+        casework.db.adopt(&format!("{}casework_views", casework.prefix));
         Matrix { casework }
     }
 

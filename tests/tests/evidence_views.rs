@@ -10,7 +10,7 @@ use chrono::DateTime;
 use postgres::Client;
 use std::collections::BTreeSet;
 
-const VIEWS: [&str; 13] = [
+const VIEWS: [&str; 14] = [
     "binding_evidence",
     "access_while_held",
     "current_access",
@@ -24,6 +24,7 @@ const VIEWS: [&str; 13] = [
     "change_trail",
     "privileged_session_evidence",
     "workload",
+    "export_evidence",
 ];
 
 fn act_as(c: &mut Client, who: &str, tenant: Option<&str>) {
@@ -72,6 +73,7 @@ fn world() -> Casework {
                   VALUES ('{T}', 'case', '{C}', 'case.edit', '{W}');
                   INSERT INTO authz.privileged_access_session (session_kind, principal_id, tenant_id, access_reason)
                   VALUES ('support', '{A}', '{T}', 'why');
+                  INSERT INTO authz.data_export_job (tenant_id, requested_by, export_type) VALUES ('{T}', '{W}', 'list');
                   INSERT INTO authz.sod_constraint (constraint_name, tenant_id, role_codes)
                   VALUES ('apart', '{T}', '{clerk,auditor}')"
                     .replace("{clerk,auditor}", "{clerk,auditor,case_owner}")
@@ -542,7 +544,7 @@ fn r6_second_factors_and_separation_of_privileges() {
     );
     let one = id("one");
     let expected = [
-        "ann administers and works case.edit,decision.create,decision.edit,decision.submit,decision.withdraw,document.create,document.download,document.edit,sensitive_detail.create,sensitive_detail.edit t".to_owned(),
+        "ann administers and works case.edit,decision.create,decision.edit,decision.submit,decision.withdraw,document.create,document.download,document.edit,sensitive_detail.create,sensitive_detail.edit,sensitive_detail.reveal t".to_owned(),
         format!("ben dynamic constraint use: case {one} reader f"),
         "ben static constraint apart case_approver f".to_owned(),
         "cal static constraint apart case_approver f".to_owned(),

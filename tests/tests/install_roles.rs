@@ -38,7 +38,7 @@ const DOCUMENTS: &str = "casework.case_document: SELECT (tenant_id, document_id,
 const DECISIONS: &str = "casework.case_decision: SELECT (tenant_id, decision_id, case_id, status, drafted_by, drafted_at, \
     submitted_by, submitted_at, decided_by, decided_at)";
 /// Which show each session what its principal may audit.
-const EVIDENCE: [&str; 13] = [
+const EVIDENCE: [&str; 14] = [
     "authz.binding_evidence: SELECT",
     "authz.access_while_held: SELECT",
     "authz.current_access: SELECT",
@@ -52,6 +52,7 @@ const EVIDENCE: [&str; 13] = [
     "authz.change_trail: SELECT",
     "authz.privileged_session_evidence: SELECT",
     "authz.workload: SELECT",
+    "authz.export_evidence: SELECT",
 ];
 
 fn expected(role: &str) -> Vec<&'static str> {
@@ -95,7 +96,7 @@ fn expected(role: &str) -> Vec<&'static str> {
                 "casework.case_record: INSERT (tenant_id, owning_org_id, owning_team_id, case_number, title, confidentiality_level)",
                 "casework.case_record: UPDATE (title)",
                 "casework.case_sensitive_detail: INSERT (tenant_id, case_id, complainant_name, complainant_identifier, restricted_notes)",
-                "casework.case_sensitive_detail: SELECT",
+                "casework.case_sensitive_detail: SELECT (tenant_id, case_id)",
                 "casework.case_sensitive_detail: UPDATE (complainant_name, complainant_identifier, restricted_notes)",
                 "delete_case()",
                 "download_case_document()",
@@ -219,7 +220,6 @@ fn expected(role: &str) -> Vec<&'static str> {
             &[
                 "authz_break_glass()",
                 "authz_end_privileged_session()",
-                "casework.case_sensitive_detail: SELECT",
                 "download_case_document()",
             ],
         ]

@@ -120,7 +120,7 @@ fn r60_04_investigator_reads_the_assigned_case_allowed() {
     assert_eq!(
         told(
             &mut ann,
-            "SELECT complainant_name, complainant_identifier, restricted_notes FROM casework.case_sensitive_detail"
+            "SELECT complainant_name, complainant_identifier, restricted_notes FROM casework_views.sensitive_detail"
         ),
         SECRETS.join(" ")
     );
@@ -244,6 +244,49 @@ fn r60_07_support_with_a_session_metadata_allowed_and_audited() {
         &format!("SELECT authz_end_privileged_session('{session}', 'done')"),
     );
     assert_eq!(seen(&mut sam, "case_record", "one"), 0);
+}
+
+#[test]
+fn r60_08_support_with_a_session_sensitive_field_masked() {
+    let m = Matrix::new();
+    support(&m);
+    let look = "SELECT complainant_name, complainant_identifier, restricted_notes FROM casework_views.sensitive_detail";
+    assert_eq!(told(&mut m.of("ann"), look), SECRETS.join(" "), "who works on the case");
+    for role in ["support_tool", "runtime"] {
+        let mut sam = m.with_role(role, "sam");
+        assert_eq!(told(&mut sam, look), "W**** - (hidden)", "{role}");
+        assert_eq!(
+            told(&mut sam, "SELECT case_number, title FROM casework_views.case_overview"),
+            "one (hidden)"
+        );
+        // What is masked cannot be guessed by a condition either (PITFALLS 23).
+        for guess in [
+            "complainant_name LIKE 'Wil%'",
+            "complainant_identifier = 'ID-4711-0815'",
+            "restricted_notes ~ 'mill'",
+        ] {
+            let found: i64 = value(
+                &mut sam,
+                &format!("SELECT count(*) FROM casework_views.sensitive_detail WHERE {guess}"),
+                &[],
+            );
+            assert_eq!(found, 0, "{role}: {guess}");
+        }
+        refused(
+            &mut sam,
+            "SELECT complainant_name FROM casework.case_sensitive_detail",
+            DENIED,
+            &[],
+        );
+    }
+    // Nor revealed; who may reveal leaves an event with the reason.
+    let reveal = format!(
+        "SELECT authz_reveal('casework.case_sensitive_detail', '{}'::uuid, 'complainant_identifier', 'call back')",
+        id("one")
+    );
+    refused(&mut m.with_role("runtime", "sam"), &reveal, DENIED, &[]);
+    assert_eq!(told(&mut m.of("ann"), &reveal), SECRETS[1]);
+    assert_eq!(events(&m, "ann", "sensitive_detail.reveal", "allowed"), 1);
 }
 
 #[test]
@@ -376,4 +419,59 @@ fn r60_11_the_worker_updates_the_projection_only_through_its_role() {
     ] {
         refused(&mut worker, statement, DENIED, &[]);
     }
+}
+
+#[test]
+fn r60_12_sensitive_export_without_approval_denied() {
+    let m = Matrix::new();
+    for role in ["runtime", "analytics_export"] {
+        let mut rae = m.with_role(role, "rae");
+        let job: Uuid = value(
+            &mut rae,
+            "SELECT authz_request_export('case_details', 'court order', $1, unmasked => true)",
+            &[&id("acme")],
+        );
+        let run = format!("SELECT authz_run_export('{job}')");
+        refused(&mut rae, &run, "55000", &["approved"]);
+        refused(
+            &mut rae,
+            &format!("SELECT * FROM authz_download_export('{job}')"),
+            "55000",
+            &[],
+        );
+        // Not approved by herself, nor by who may not.
+        for who in ["rae", "ann", "tad"] {
+            refused(
+                &mut m.of(who),
+                &format!("SELECT authz_approve_export('{job}')"),
+                DENIED,
+                &[],
+            );
+        }
+        refused(&mut rae, &run, "55000", &["approved"]);
+        execute(
+            &mut m.of("rob"),
+            &format!("SELECT authz_approve_export('{job}', 'seen the order')"),
+        );
+        assert_eq!(value::<i64>(&mut rae, &run, &[]), 1);
+        let file: String = value(
+            &mut rae,
+            "SELECT convert_from(content, 'UTF8') FROM authz_download_export($1)",
+            &[&job],
+        );
+        for secret in SECRETS {
+            assert!(file.contains(secret), "{file}");
+        }
+    }
+    assert_eq!(
+        events(&m, "rae", "export.run", "denied"),
+        0,
+        "without workers denials go to the log"
+    );
+    let told: Vec<String> = value(
+        &mut m.of("ada"),
+        "SELECT array_agg(concat_ws(' ', status, includes_sensitive_data, approved_by = $1, row_count, downloads)) FROM authz.export_evidence",
+        &[&id("rob")],
+    );
+    assert_eq!(told, ["completed t t 1 1"; 2]);
 }
