@@ -1,6 +1,7 @@
 # authz_ext. On a fresh Debian machine `make demo` and `make test` do everything, installation of what they need included.
 #
-#   make demo            a filled sample organisation in a private cluster, with decisions and their reasons
+#   make demo            a filled sample organisation in a private cluster: decisions with their reasons, and the whole
+#                        story of the reference domain, which fails when something is not as expected
 #   make demo-stop       stop and remove that cluster
 #   make test            all tests; PG_VERSIONS="15 18" chooses the PostgreSQL versions
 #   make lint            formatting, clippy, rules for the SQL; PG_VERSIONS likewise
@@ -49,6 +50,7 @@ package: setup
 bench: setup
 	@benches/run $(PG_VERSION)
 	@benches/rows/run $(PG_VERSION)
+	@benches/casework/run $(PG_VERSION)
 
 clean:
 	@tools/demo stop
