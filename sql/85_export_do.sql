@@ -231,7 +231,8 @@ BEGIN
         chunk_count = written.chunks, content_sha256 = written.sha256
     WHERE export_id = export
     RETURNING * INTO j;
-    -- Authority may have ended while rows were read.
+    -- Both may have changed while rows were read.
+    PERFORM authz.check_export_source(d.export_type);
     IF NOT authz.fits_terms(j, authz.terms_of_export(j, d.permission_code)) THEN
         PERFORM authz.refuse_export('export.run', export, j.tenant_id, 'no_grant');
     END IF;

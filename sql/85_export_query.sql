@@ -52,10 +52,20 @@ BEGIN
             DETAIL = format('Columns that are missing or not classified: %s.', unclear),
             HINT = 'Classify them with authz_classify, or leave them out.';
     END IF;
+    -- Where others may create functions in the extension's schema, one of theirs could fit a mask's call better than ours.
+    SELECT p.oid::regprocedure::text INTO unclear FROM pg_proc AS p
+    WHERE p.proname = 'authz_row' AND p.pronamespace = '@extschema@'::regnamespace
+      AND NOT EXISTS (SELECT FROM pg_depend AS e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e');
+    IF unclear IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('masks might call %s, which is not part of authz_ext', unclear),
+            HINT = 'Drop that function, and revoke CREATE on its schema from whoever made it.';
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION authz.check_export_source(text) IS
-    'Raises 55000 unless the source of an export is protected, and each of its columns is there and classified.';
+    'Raises 55000 unless the source of an export is protected, and each of its columns is there and classified; 42501 where a function was planted that masks might call.';
 REVOKE ALL ON FUNCTION authz.check_export_source(text) FROM PUBLIC;
 
 -- The columns of a job, and those that it filters by, in the form in which they are read.

@@ -1244,5 +1244,13 @@ fn nothing_that_callers_plant_takes_the_place_of_what_is_called() {
         ", columns => '{status,filed_at}', filters => '[{\"column\": \"status\", \"op\": \"=\", \"value\": \"closed\"}]'",
     );
     assert_eq!(text, "status,filed_at\nclosed,2026-01-03 00:00:00+00\n");
+    // One that fits the call of a mask better than ours.
+    let export = request(&mut rex, ", unmasked => true");
+    execute(&mut w.of("ann"), &approve(export));
+    execute(
+        &mut rex,
+        "CREATE FUNCTION public.authz_row(text, uuid, uuid) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+    );
+    refused_with_hint(&mut rex, &run(export), "42501", &["not part of authz_ext"]);
     execute(&mut w.admin, &format!("DROP OWNED BY {}", w.app));
 }
