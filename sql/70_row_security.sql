@@ -91,31 +91,6 @@ AS $$ SELECT 'Made by authz_protect.' $$;
 COMMENT ON FUNCTION authz.policy_mark() IS 'The comment that policies made by authz_protect carry.';
 REVOKE ALL ON FUNCTION authz.policy_mark() FROM PUBLIC;
 
--- Alone, so that whoever reads rows elsewhere than in a policy decides them as the policies do. Runs with the privileges of
--- whoever protects tables, who may read authz.resource_type.
-CREATE FUNCTION authz.row_arguments(target regclass, alias name) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT string_agg(v.label || coalesce(quote_ident(alias) || '.', '') || quote_ident(v.name) || CASE
-               WHEN v.argument = 'deleted' AND a.atttypid = 'boolean'::regtype THEN ' IS TRUE'
-               WHEN v.argument = 'deleted' THEN ' IS NOT NULL'
-               WHEN v.argument IN ('organization', 'team', 'project', 'owner') AND a.atttypid <> 'uuid'::regtype THEN '::uuid'
-               WHEN v.argument IN ('confidentiality', 'parent') AND a.atttypid NOT IN ('text'::regtype, 'varchar'::regtype) THEN '::text'
-               ELSE '' END, ', ' ORDER BY v.position)
-    FROM authz.resource_type AS t
-    CROSS JOIN LATERAL (VALUES
-        (1, 'key', '', t.key_column), (2, 'tenant', '', t.tenant_column),
-        (3, 'organization', 'organization => ', t.organization_column), (4, 'team', 'team => ', t.team_column),
-        (5, 'project', 'project => ', t.project_column), (6, 'owner', 'owner => ', t.owner_column),
-        (7, 'confidentiality', 'confidentiality => ', t.confidentiality_column),
-        (8, 'deleted', 'deleted => ', t.deleted_at_column), (9, 'parent', 'parent => ', t.parent_column)
-    ) AS v (position, argument, label, name)
-    JOIN pg_attribute AS a ON a.attrelid = t.target AND a.attname = v.name
-    WHERE t.target = row_arguments.target
-$$;
-COMMENT ON FUNCTION authz.row_arguments(regclass, name) IS
-    'A registered table''s columns as arguments of authz_row, after the permission, in the form that the planner support recognises; alias: what the table is called in the query.';
-REVOKE ALL ON FUNCTION authz.row_arguments(regclass, name) FROM PUBLIC;
-
 CREATE FUNCTION authz_protect(
     target regclass,
     resource_type text,
@@ -144,6 +119,7 @@ DECLARE
     permission  text;
     other       text;
     statement   text;
+    type_of     text;
 BEGIN
     SELECT c.* INTO relation FROM pg_class AS c WHERE c.oid = target;
     IF relation.oid IS NULL OR resource_type IS NULL OR key IS NULL OR tenant IS NULL THEN
@@ -235,7 +211,25 @@ BEGIN
         step := 'row security'; detail := format('%s: reachable through %s only', other, target); RETURN NEXT;
     END LOOP;
 
-    call := authz.row_arguments(target, NULL);
+    -- The row's columns as arguments of authz_row, in the form that the planner support recognises.
+    call := format('%I, %I', key, tenant);
+    FOR command IN
+        SELECT v.argument, v.name, format_type(a.atttypid, NULL) AS type, ty.typtype = 'e' AS is_enum
+        FROM (VALUES (1, 'organization', organization), (2, 'team', team), (3, 'project', project), (4, 'owner', owner),
+                     (5, 'confidentiality', confidentiality), (6, 'deleted', deleted_at), (7, 'parent', parent)
+             ) AS v (position, argument, name)
+        JOIN pg_attribute AS a ON a.attrelid = target AND a.attname = v.name
+        JOIN pg_type AS ty ON ty.oid = a.atttypid
+        ORDER BY v.position
+    LOOP
+        type_of := CASE
+            WHEN command.argument = 'deleted' AND command.type = 'boolean' THEN ' IS TRUE'
+            WHEN command.argument = 'deleted' THEN ' IS NOT NULL'
+            WHEN command.argument IN ('organization', 'team', 'project', 'owner') AND command.type <> 'uuid' THEN '::uuid'
+            WHEN command.argument IN ('confidentiality', 'parent') AND command.type NOT IN ('text', 'character varying') THEN '::text'
+            ELSE '' END;
+        call := call || format(', %s => %I%s', command.argument, command.name, type_of);
+    END LOOP;
 
     FOR command IN
         SELECT * FROM (VALUES

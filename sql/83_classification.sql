@@ -127,20 +127,12 @@ CREATE EVENT TRIGGER authz_follow_columns ON ddl_command_end
 ALTER EVENT TRIGGER authz_follow_columns ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER authz_follow_columns IS 'Keeps the names of classified columns up to date.';
 
--- The role that calls, also inside a function that runs as its owner.
-CREATE FUNCTION authz.calling_role() RETURNS name
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE current_setting('role') WHEN 'none' THEN session_user ELSE current_setting('role')::name END
-$$;
-COMMENT ON FUNCTION authz.calling_role() IS 'The role that SET ROLE chose, or the one that logged in.';
-REVOKE ALL ON FUNCTION authz.calling_role() FROM PUBLIC;
-
+-- Whoever owns the table, or holds the permission. Who owns it is asked by a function that runs as its caller
+-- (authz.claim_ownership), right before this one, which could not tell.
 CREATE FUNCTION authz.demand_classifier(target regclass) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- Through a missing table nobody learns anything: what tables there are is in the catalog.
-    IF EXISTS (SELECT FROM pg_class AS c WHERE c.oid = target AND pg_has_role(authz.calling_role(), c.relowner, 'USAGE'))
-       OR authz.holds('data.classify', NULL::uuid, 'platform', NULL::text) THEN
+    IF authz.claimed_ownership(target) OR authz.holds('data.classify', NULL::uuid, 'platform', NULL::text) THEN
         RETURN;
     END IF;
     PERFORM authz.refuse('data.classify', NULL::uuid, 'platform', NULL::text, 'no_authority', '42501',
@@ -150,12 +142,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION authz.demand_classifier(regclass) IS
-    'Refuses (42501) unless the calling role owns the table or the session''s principal holds data.classify.';
+    'Refuses (42501) unless the caller has just claimed the table''s ownership, or the session''s principal holds data.classify.';
 REVOKE ALL ON FUNCTION authz.demand_classifier(regclass) FROM PUBLIC;
 
-CREATE FUNCTION authz_classify(
-    target regclass, column_name text, classification text, reason text DEFAULT NULL, owner_team uuid DEFAULT NULL
-) RETURNS uuid
+CREATE FUNCTION authz.classify(target regclass, column_name text, classification text, reason text, owner_team uuid) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -164,25 +154,24 @@ DECLARE
     why    text;
     id     uuid;
 BEGIN
-    PERFORM authz.demand_classifier(authz_classify.target);
-    number := authz.classifiable_column(authz_classify.target, authz_classify.column_name);
-    IF authz.class_rank(authz_classify.classification) IS NULL THEN
+    PERFORM authz.demand_classifier(classify.target);
+    number := authz.classifiable_column(classify.target, classify.column_name);
+    IF authz.class_rank(classify.classification) IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('%L is no class', coalesce(authz_classify.classification, 'NULL')),
+            MESSAGE = format('%L is no class', coalesce(classify.classification, 'NULL')),
             HINT = 'It is one of public, internal, confidential, pii, sensitive_pii and secret.';
     END IF;
-    why := authz.demand_reason('data.classify', NULL::uuid, 'platform', NULL::text, authz_classify.reason);
-    IF authz_classify.owner_team IS NOT NULL
-       AND NOT EXISTS (SELECT FROM authz.team AS t WHERE t.team_id = authz_classify.owner_team) THEN
+    why := authz.demand_reason('data.classify', NULL::uuid, 'platform', NULL::text, classify.reason);
+    IF classify.owner_team IS NOT NULL
+       AND NOT EXISTS (SELECT FROM authz.team AS t WHERE t.team_id = classify.owner_team) THEN
         RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
-            MESSAGE = format('team %s does not exist', authz_classify.owner_team),
+            MESSAGE = format('team %s does not exist', classify.owner_team),
             HINT = 'Name a team of authz.team, or none.';
     END IF;
     former := authz.set_reason(why);
     -- Two at once meet at the unique index. A team that is not named stays.
     INSERT INTO authz.data_classification AS c (target, column_name, classification, reason, owner_team, classified_by)
-    VALUES (authz_classify.target, authz_classify.column_name, authz_classify.classification, why, authz_classify.owner_team,
-            authz.session_principal())
+    VALUES (classify.target, classify.column_name, classify.classification, why, classify.owner_team, authz.session_principal())
     ON CONFLICT (target, attnum) WHERE dropped_at IS NULL DO UPDATE
     SET classification = EXCLUDED.classification, reason = EXCLUDED.reason,
         owner_team = coalesce(EXCLUDED.owner_team, c.owner_team),
@@ -190,6 +179,18 @@ BEGIN
     RETURNING c.classification_id INTO id;
     PERFORM authz.set_reason(former);
     RETURN id;
+END
+$$;
+COMMENT ON FUNCTION authz.classify(regclass, text, text, text, uuid) IS
+    'What authz_classify does. Asks itself who may, so that everybody may call it.';
+
+CREATE FUNCTION authz_classify(
+    target regclass, column_name text, classification text, reason text DEFAULT NULL, owner_team uuid DEFAULT NULL
+) RETURNS uuid
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM authz.claim_ownership(target);
+    RETURN authz.classify(target, column_name, classification, reason, owner_team);
 END
 $$;
 COMMENT ON FUNCTION authz_classify(regclass, text, text, text, uuid) IS

@@ -131,14 +131,14 @@ BEGIN
         masked := format('CASE WHEN char_length(%1$s::text) >= %2$s THEN "left"(%1$s::text, %3$s) || ''****'' || "right"(%1$s::text, %4$s) ELSE ''****'' END',
                          value, greatest(2 * (first + last), 1), first, last);
     WHEN 'hash' THEN
-        room := CASE base.oid WHEN 'text'::regtype THEN 64 WHEN 'uuid'::regtype THEN 64
-                              WHEN 'varchar'::regtype THEN CASE WHEN kind.modifier < 0 THEN 64 ELSE kind.modifier - 4 END END;
+        room := CASE base.oid WHEN 'text'::regtype THEN 32 WHEN 'uuid'::regtype THEN 32
+                              WHEN 'varchar'::regtype THEN CASE WHEN kind.modifier < 0 THEN 32 ELSE kind.modifier - 4 END END;
         IF room IS NULL OR room < 16 THEN
             PERFORM authz.refuse_mask(format('a column of type %s cannot be masked by a hash', type),
                                       'A hash fits into uuid, text, and varchar of at least 16. Use null, fixed, partial or generalise.');
         END IF;
         masked := format('authz.mask_hash(%s%s, %L::uuid)', value, CASE base.oid WHEN 'varchar'::regtype THEN '::text' ELSE '' END, id);
-        IF room < 64 THEN
+        IF room < 32 THEN
             masked := format('"left"(%s, %s)', masked, room);
         END IF;
     WHEN 'generalise' THEN
@@ -186,38 +186,74 @@ COMMENT ON FUNCTION authz.mask_sql(regclass, smallint, text, jsonb, uuid, text) 
     'The expression that masks a column, of the column''s type; refuses a mask that does not fit (42804).';
 REVOKE ALL ON FUNCTION authz.mask_sql(regclass, smallint, text, jsonb, uuid, text) FROM PUBLIC;
 
-CREATE FUNCTION authz_mask(target regclass, column_name text, mask text, options jsonb DEFAULT '{}') RETURNS void
+CREATE FUNCTION authz.set_mask(target regclass, column_name text, mask text, options jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    kind   text := CASE authz_mask.mask WHEN 'generalize' THEN 'generalise' ELSE authz_mask.mask END;
+    kind   text := CASE set_mask.mask WHEN 'generalize' THEN 'generalise' ELSE set_mask.mask END;
     number smallint;
     id     uuid;
 BEGIN
-    PERFORM authz.demand_classifier(authz_mask.target);
-    number := authz.classifiable_column(authz_mask.target, authz_mask.column_name);
-    IF kind IS NULL OR jsonb_typeof(authz_mask.options) IS DISTINCT FROM 'object' THEN
+    PERFORM authz.demand_classifier(set_mask.target);
+    number := authz.classifiable_column(set_mask.target, set_mask.column_name);
+    IF kind IS NULL OR jsonb_typeof(set_mask.options) IS DISTINCT FROM 'object' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'a mask and its options must be given', HINT = 'Such as: mask => ''partial'', options => ''{"last": 4}''.';
     END IF;
     SELECT c.classification_id INTO id FROM authz.data_classification AS c
-    WHERE c.target = authz_mask.target AND c.attnum = number AND c.dropped_at IS NULL;
+    WHERE c.target = set_mask.target AND c.attnum = number AND c.dropped_at IS NULL;
     IF id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('column %I of %s is not classified', authz_mask.column_name, authz_mask.target),
+            MESSAGE = format('column %I of %s is not classified', set_mask.column_name, set_mask.target),
             HINT = 'Say first how sensitive it is (authz_classify).';
     END IF;
-    PERFORM authz.mask_sql(authz_mask.target, number, kind, authz_mask.options, id, quote_ident(authz_mask.column_name));
+    PERFORM authz.mask_sql(set_mask.target, number, kind, set_mask.options, id, quote_ident(set_mask.column_name));
     IF kind = 'hash' THEN
         INSERT INTO authz.mask_secret (secret)
         SELECT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
         ON CONFLICT DO NOTHING;
     END IF;
-    UPDATE authz.data_classification AS c SET mask = kind, mask_options = authz_mask.options WHERE c.classification_id = id;
+    UPDATE authz.data_classification AS c SET mask = kind, mask_options = set_mask.options WHERE c.classification_id = id;
+END
+$$;
+COMMENT ON FUNCTION authz.set_mask(regclass, text, text, jsonb) IS
+    'What authz_mask does. Asks itself who may, so that everybody may call it.';
+
+CREATE FUNCTION authz_mask(target regclass, column_name text, mask text, options jsonb DEFAULT '{}') RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM authz.claim_ownership(target);
+    PERFORM authz.set_mask(target, column_name, mask, options);
 END
 $$;
 COMMENT ON FUNCTION authz_mask(regclass, text, text, jsonb) IS
     'Sets what is seen of a classified column by those who may not see its value: null, fixed ({"value": ...}), partial ({"first": n, "last": n}), hash, or generalise ({"to": "month"}, {"step": 1000}). For whoever may classify it.';
 REVOKE ALL ON FUNCTION authz_mask(regclass, text, text, jsonb) FROM PUBLIC;
+
+-- The arguments of authz.row_exact from key to parent.
+CREATE FUNCTION authz.exact_arguments(target regclass, alias name) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_agg(CASE
+               WHEN v.name IS NULL THEN CASE WHEN v.argument = 'deleted' THEN 'false' ELSE 'NULL::' || v.type END
+               ELSE coalesce(quote_ident(alias) || '.', '') || quote_ident(v.name) || CASE
+                   WHEN v.argument = 'deleted' THEN CASE WHEN a.atttypid = 'boolean'::regtype THEN ' IS TRUE' ELSE ' IS NOT NULL' END
+                   WHEN v.argument = 'key' THEN CASE WHEN a.atttypid = 'uuid'::regtype THEN ''
+                                                     WHEN a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN '::bigint'
+                                                     ELSE '::text' END
+                   ELSE '::' || v.type END
+           END, ', ' ORDER BY v.position)
+    FROM authz.resource_type AS t
+    CROSS JOIN LATERAL (VALUES
+        (1, 'key', '', t.key_column), (2, 'tenant', 'uuid', t.tenant_column), (3, 'organization', 'uuid', t.organization_column),
+        (4, 'team', 'uuid', t.team_column), (5, 'project', 'uuid', t.project_column), (6, 'owner', 'uuid', t.owner_column),
+        (7, 'confidentiality', 'text', t.confidentiality_column), (8, 'deleted', 'boolean', t.deleted_at_column),
+        (9, 'parent', 'text', t.parent_column)
+    ) AS v (position, argument, type, name)
+    LEFT JOIN pg_attribute AS a ON a.attrelid = t.target AND a.attname = v.name
+    WHERE t.target = exact_arguments.target
+$$;
+COMMENT ON FUNCTION authz.exact_arguments(regclass, name) IS
+    'A registered table''s columns as the arguments of authz.row_exact, after the permission; alias: what the table is called in the query.';
+REVOKE ALL ON FUNCTION authz.exact_arguments(regclass, name) FROM PUBLIC;
 
 -- One column of a registered table as the session may see it. A class up to max_class is shown to all who see the row; for one
 -- above it the row must be one on which the session has the permission: type.view_CLASS, or what permissions says for the
@@ -256,8 +292,11 @@ BEGIN
     IF always OR permission IS NULL THEN
         RETURN masked;
     END IF;
-    RETURN format('CASE WHEN @extschema@.authz_row(%L, %s) AND NOT authz.session_is_masked() THEN %s ELSE %s END',
-                  permission, authz.row_arguments(target, alias), value, masked);
+    -- What plans make of authz_row, without what looks for rows. Whether the session is masked is asked once, unless another
+    -- session, or a later statement, fetches from a cursor.
+    RETURN format('CASE WHEN authz.row_exact(%L, %s, true, false)
+                         AND (authz.still((SELECT authz.unmasked_moment())) OR NOT authz.session_is_masked()) THEN %s ELSE %s END',
+                  permission, authz.exact_arguments(target, alias), value, masked);
 END
 $$;
 COMMENT ON FUNCTION authz.masked_column_sql(regclass, text, text, jsonb, boolean, name) IS

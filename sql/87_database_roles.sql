@@ -60,7 +60,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT f.role, 'EXECUTE', f.schema_name, f.object, NULL
     FROM (VALUES
         ('migration', 'authz', 'children'), ('migration', 'authz', 'missing_indexes'), ('migration', 'authz', 'policy_mark'),
-        ('migration', 'authz', 'row_arguments'), ('migration', 'authz', 'class_rank'), ('migration', 'authz', 'class_of'),
+        ('migration', 'authz', 'exact_arguments'), ('migration', 'authz', 'class_rank'), ('migration', 'authz', 'class_of'),
         ('migration', 'authz', 'classifiable_column'), ('migration', 'authz', 'mask_type'), ('migration', 'authz', 'mask_number'),
         ('migration', 'authz', 'mask_sql'), ('migration', 'authz', 'refuse_mask'), ('migration', 'authz', 'masked_column_sql'),
         ('migration', 'authz', 'safe_view_sql'), ('migration', 'authz', 'safe_view_problems'),

@@ -39,6 +39,7 @@ REVOKE ALL ON FUNCTION
     authz.write_owner(oid, text, text, uuid, text),
     authz.write_export(uuid, oid, text, text, bigint),
     authz.count_reveal(uuid),
+    authz.claimed_ownership(oid),
     authz.read_field(oid, text, text, uuid)
     FROM PUBLIC;
 -- Whoever may set a session may be anybody.
@@ -94,6 +95,9 @@ BEGIN
             ('write_owner', 'Runs the UPDATE of authz_transfer_ownership as the table''s owner.'),
             ('mask_hash', 'Keyed hash of a column''s value. Refused (42501) unless the planner saw that it is the very column that the classification of that id is about.'),
             ('mask_support', 'Planner support function of authz.mask_hash.'),
+            ('unmasked_moment', 'In a plan: a number for session and statement, unless the session is masked; else 0.'),
+            ('claim_ownership', 'Has the current role the rights of the table''s owner? Then the next function that asks for that believes it, in this statement.'),
+            ('claimed_ownership', 'Has the caller of this statement claimed that the table is its own? The claim is used up.'),
             ('count_reveal', 'Counts a reveal, past this transaction: is it within authz.reveal_limit? Fails (53400) where it cannot be counted.'),
             ('read_field', 'Runs the query of authz_reveal as the table''s owner; NULL unless it finds one row.'),
             ('in_logical_worker', 'Is this a worker of logical replication?'),

@@ -303,7 +303,12 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/83_classification.sql",
     name = "classification",
-    requires = ["administration", "audit"]
+    requires = [
+        "administration",
+        "audit",
+        api::mask::claim_ownership,
+        api::mask::claimed_ownership
+    ]
 );
 extension_sql_file!(
     "../sql/83_mask.sql",
@@ -313,6 +318,7 @@ extension_sql_file!(
         api::mask::mask_hash_text,
         api::mask::mask_hash_uuid,
         api::mask::mask_support,
+        api::mask::unmasked_moment,
         api::privileged::session_is_masked
     ]
 );

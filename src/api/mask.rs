@@ -1,17 +1,21 @@
 //! Hash masks, and what `authz_reveal` needs of the library.
 
 use super::id;
+use crate::decision;
 use crate::error;
-use crate::pg::{clock, mark};
+use crate::pg::{clock, identity, mark};
+use crate::session;
 use crate::settings;
 use crate::store;
 use crate::write::reveal;
 use authz_engine::Instant;
 use pgrx::{Internal, Uuid, pg_extern, pg_sys};
 use ring::hmac;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 thread_local! {
+    /// Which table the current role has claimed to own, and in which statement.
+    static CLAIM: Cell<Option<(pg_sys::Oid, Instant)>> = const { Cell::new(None) };
     /// The key, and in which statement it was read: the transaction that made it may have been rolled back since.
     static KEY: RefCell<Option<(Instant, hmac::Key)>> = const { RefCell::new(None) };
 }
@@ -35,15 +39,15 @@ fn hash(value: &[u8], column: Uuid, call: pg_sys::FunctionCallInfo) -> hmac::Tag
     })
 }
 
-/// The hash of a text: 64 hexadecimal digits.
+/// The hash of a text: 32 hexadecimal digits.
 #[pg_extern(name = "mask_hash", schema = "authz", stable, strict, parallel_safe)]
 fn mask_hash_text(value: &str, column: Uuid, call: pg_sys::FunctionCallInfo) -> String {
-    use std::fmt::Write;
     let tag = hash(value.as_bytes(), column, call);
-    tag.as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    tag.as_ref()[..16]
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 /// The hash of a uuid: one of version 8.
@@ -68,10 +72,32 @@ fn mask_support(request: Internal) -> Internal {
     Internal::from(Some(marked.map_or(pg_sys::Datum::from(0usize), pg_sys::Datum::from)))
 }
 
+/// Unless the session is masked: a number for session and statement; else 0.
+#[pg_extern(schema = "authz", stable, parallel_safe)]
+fn unmasked_moment() -> i64 {
+    if decision::is_masked() { 0 } else { session::moment() }
+}
+
 /// Counts a reveal of the principal, past this transaction: is it within `authz.reveal_limit`?
 #[pg_extern(schema = "authz", volatile, strict, parallel_unsafe)]
 fn count_reveal(principal: Uuid) -> bool {
     reveal::count(id(principal), settings::reveal_limit()).unwrap_or_else(|| error::reveal_not_counted())
+}
+
+/// Says that the current role is about to do something that the owner of a table may. Whoever asks for
+/// [`claimed_ownership`] runs as its owner already, and could not tell who called it: the role that logged in may have
+/// called a function of somebody else.
+#[pg_extern(schema = "authz", volatile, strict, parallel_unsafe)]
+fn claim_ownership(target: pg_sys::Oid) -> bool {
+    let owns = identity::owns(target);
+    CLAIM.set(owns.then(|| (target, clock::statement_start())));
+    owns
+}
+
+/// Was the claim made in this statement? It is used up.
+#[pg_extern(schema = "authz", volatile, strict, parallel_unsafe)]
+fn claimed_ownership(target: pg_sys::Oid) -> bool {
+    CLAIM.take() == Some((target, clock::statement_start()))
 }
 
 /// Runs the query of `authz_reveal` as the table's owner.

@@ -33,3 +33,17 @@ fn as_role<T>(role: pg_sys::Oid, flags: u32, f: impl FnOnce() -> T) -> T {
     unsafe { pg_sys::SetUserIdAndSecContext(role, context | flags as i32) };
     f()
 }
+
+/// Has the current role the rights of the table's owner?
+pub fn owns(table: pg_sys::Oid) -> bool {
+    // SAFETY: looks into catalogs; a table that is not there is no error.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, pg_sys::Datum::from(table));
+        if tuple.is_null() {
+            return false;
+        }
+        let owner = (*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_class>(tuple)).relowner;
+        pg_sys::ReleaseSysCache(tuple);
+        pg_sys::has_privs_of_role(pg_sys::GetUserId(), owner)
+    }
+}

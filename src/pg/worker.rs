@@ -56,16 +56,26 @@ pub extern "C-unwind" fn authz_ext_prepare_partitions(database: pg_sys::Datum) {
     BackgroundWorker::transaction(audit::prepare_partitions);
 }
 
-/// Runs a background worker that counts a reveal, and waits until it has; false where there is no room for another one.
+/// Runs a background worker that counts a reveal, and waits until it has; false where there is no room for another one,
+/// for two seconds.
 pub fn count_reveal(charge: &str) -> bool {
     // SAFETY: reads variables of the backend.
     let (database, me) = unsafe { (pg_sys::MyDatabaseId, pg_sys::MyProcPid) };
-    worker("authz_ext reveal", "authz_ext_count_reveal")
-        .set_argument(database.into_datum())
-        .set_extra(charge)
-        .set_notify_pid(me)
-        .load_dynamic()
-        .is_ok_and(|worker| worker.wait_for_shutdown().is_ok())
+    for attempt in 0..100 {
+        if attempt > 0 {
+            std::thread::sleep(Duration::from_millis(20));
+            pgrx::check_for_interrupts!();
+        }
+        let started = worker("authz_ext reveal", "authz_ext_count_reveal")
+            .set_argument(database.into_datum())
+            .set_extra(charge)
+            .set_notify_pid(me)
+            .load_dynamic();
+        if let Ok(worker) = started {
+            return worker.wait_for_shutdown().is_ok();
+        }
+    }
+    false
 }
 
 /// What that worker runs.

@@ -1,0 +1,526 @@
+//! Ways to get at a masked value, each tried by a role that may read a safe view, create functions of its own, and nothing
+//! else (R27, R41, R42; PITFALLS 11, 16, 23 to 27).
+
+use authz_tests::make::id;
+use authz_tests::office::act_as;
+use authz_tests::people::{People, shown};
+use authz_tests::{execute, refused, report, value};
+use postgres::Client;
+
+/// Ben, who sees the rows 1, 3 and 5 of `person_safe` with all masks, in a role that may create what it likes.
+fn ben(people: &People) -> Client {
+    execute(
+        &mut people.admin(),
+        &format!("CREATE SCHEMA lab AUTHORIZATION {}", people.app),
+    );
+    let mut c = people.of("ben");
+    execute(&mut c, "SET search_path = lab, public");
+    c
+}
+
+/// What the values that Ben may not see look like.
+const SECRETS: [&str; 6] = ["222-22-000", "p1@example", "05-17", "10007", "1000.5", "4111111"];
+
+#[track_caller]
+fn no_secret(text: &str) {
+    for secret in SECRETS {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+}
+
+#[test]
+fn conditions_compare_the_mask() {
+    let people = People::new();
+    let mut c = ben(&people);
+    // Whatever shape the plan has.
+    for settings in [
+        "",
+        "SET enable_seqscan = off",
+        "SET enable_indexscan = off; SET enable_bitmapscan = off",
+    ] {
+        execute(&mut c, settings);
+        for condition in [
+            "ssn = '222-22-0001'",
+            "ssn > '222' AND ssn < '223'",
+            "ssn LIKE '222%'",
+            "ssn ~ '^222'",
+            "ssn IN ('222-22-0001', '222-22-0003')",
+            "ssn = ANY (ARRAY['222-22-0001', '222-22-0003'])",
+            "ssn IS NOT DISTINCT FROM '222-22-0001'",
+            "ssn || '' = '222-22-0001'",
+            "email = 'p1@example.org'",
+            "born = '1980-05-17'",
+            "born > '1980-01-01'",
+            "extract(month FROM born) = 5",
+            "seen = '2020-03-04 05:06:07+00'",
+            "pay = 10007",
+            "pay % 10 = 7",
+            "rate = 1000.5",
+            "card LIKE '4111%'",
+            "ext = md5('x')::uuid OR ext::text = (SELECT ext::text FROM person_safe WHERE ext::text LIKE '00%')",
+            "note IS NOT NULL",
+            "concat(person_safe.*) LIKE '%222-22%'",
+            "to_jsonb(person_safe.*)::text LIKE '%222-22%'",
+        ] {
+            for query in [
+                format!("SELECT count(*) FROM person_safe WHERE {condition}"),
+                format!(
+                    "SELECT count(*) FROM (SELECT id FROM person_safe GROUP BY person_safe.*, id HAVING bool_or({condition})) AS g"
+                ),
+                format!("SELECT count(*) FILTER (WHERE {condition}) FROM person_safe"),
+            ] {
+                let Ok(row) = c.query_one(&query, &[]) else {
+                    continue;
+                };
+                assert_eq!(row.get::<_, i64>(0), 0, "{query}");
+            }
+        }
+    }
+    // A join with guesses, sorting, grouping and extremes see masks, too.
+    let joined: i64 = value(
+        &mut c,
+        "SELECT count(*) FROM person_safe AS p JOIN (SELECT '222-22-000' || i AS guess FROM generate_series(1, 9) AS i) AS g ON g.guess = p.ssn",
+        &[],
+    );
+    assert_eq!(joined, 0);
+    let row = c
+        .query_one(
+            "SELECT concat_ws('|', min(ssn), max(ssn), max(email), min(born), max(born), max(seen), min(pay), max(rate), min(card),
+                              string_agg(ssn, ',' ORDER BY ssn), count(DISTINCT born), (array_agg(pay ORDER BY pay))[1]) FROM person_safe",
+            &[],
+        )
+        .unwrap();
+    no_secret(row.get(0));
+    let order: Vec<i32> = c
+        .query("SELECT id FROM person_safe ORDER BY email, id DESC", &[])
+        .unwrap()
+        .iter()
+        .map(|r| r.get(0))
+        .collect();
+    assert_eq!(order, [5, 3, 1], "all e-mails are the same one");
+}
+
+#[test]
+fn functions_of_the_reader_see_masks_and_visible_rows_only() {
+    let people = People::new();
+    let mut c = ben(&people);
+    execute(
+        &mut c,
+        "CREATE TABLE heard (words text);
+         CREATE FUNCTION tell(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$
+         BEGIN INSERT INTO lab.heard VALUES ($1); RETURN true; END $$;
+         CREATE OPERATOR === (LEFTARG = text, RIGHTARG = text, FUNCTION = texteq);
+         CREATE FUNCTION told(text, text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$
+         BEGIN INSERT INTO lab.heard VALUES ($1); RETURN true; END $$;
+         CREATE OPERATOR ==> (LEFTARG = text, RIGHTARG = text, FUNCTION = told, RESTRICT = eqsel)",
+    );
+    for condition in [
+        "tell(ssn) AND tell(email) AND tell(card) AND tell(born::text) AND tell(pay::text) AND tell(note)",
+        "tell(name) AND tell(id::text)",
+        "ssn::text ==> 'x' AND name ==> 'y'",
+        "CASE WHEN tell(ssn) THEN id > 0 ELSE false END",
+    ] {
+        execute(&mut c, &format!("SELECT * FROM person_safe WHERE {condition}"));
+        execute(
+            &mut c,
+            &format!(
+                "SELECT * FROM person_safe AS a JOIN person_safe USING (id) WHERE {}",
+                condition
+                    .replace("tell(", "tell(a.")
+                    .replace("ssn::text ==>", "a.ssn::text ==>")
+                    .replace("AND name ==>", "AND a.name ==>")
+                    .replace("THEN id", "THEN a.id")
+            ),
+        );
+    }
+    let heard: Vec<String> = c
+        .query("SELECT DISTINCT words FROM heard WHERE words IS NOT NULL", &[])
+        .unwrap()
+        .iter()
+        .map(|r| r.get(0))
+        .collect();
+    assert!(heard.len() > 5);
+    no_secret(&heard.join("|"));
+    for n in [2, 4, 9] {
+        assert!(
+            !heard
+                .iter()
+                .any(|w| *w == n.to_string() || w.contains(&format!("name {n}"))),
+            "row {n}: {heard:?}"
+        );
+    }
+    // LEAKPROOF is not the reader's to say.
+    refused(
+        &mut c,
+        "CREATE FUNCTION sly(text) RETURNS boolean LANGUAGE sql LEAKPROOF AS 'SELECT true'",
+        "42501",
+        &[],
+    );
+}
+
+#[test]
+fn errors_tell_nothing() {
+    let people = People::new();
+    let mut c = ben(&people);
+    for query in [
+        "SELECT 1 / (CASE WHEN ssn LIKE '222%' THEN 0 ELSE 1 END) FROM person_safe",
+        "SELECT 1 / (pay % 10 - 7) FROM person_safe",
+        "SELECT 1 / (born - date '1980-05-17') FROM person_safe",
+        "SELECT sqrt(1000.4 - rate % 1000) FROM person_safe WHERE rate % 1000 < 1000",
+        "SELECT * FROM person_safe WHERE 1 / (CASE WHEN card LIKE '4%' THEN 0 ELSE 1 END) = 1",
+    ] {
+        if let Err(e) = c.batch_execute(query) {
+            panic!("{query}: {}", report(&e));
+        }
+    }
+    for query in [
+        "SELECT ssn::date FROM person_safe WHERE ssn::date IS NOT NULL",
+        "SELECT card::integer FROM person_safe",
+        "SELECT * FROM person_safe WHERE email::inet IS NOT NULL",
+        "SELECT (ssn || email || card || born || pay)::integer FROM person_safe",
+        "SELECT concat(person_safe.*)::integer FROM person_safe",
+    ] {
+        let error = c.batch_execute(query).expect_err(query);
+        no_secret(&report(&error));
+    }
+}
+
+#[test]
+fn plans_and_statistics_tell_nothing() {
+    let people = People::new();
+    // So many, that there are statistics of which value is how frequent.
+    let mut admin = people.admin();
+    execute(
+        &mut admin,
+        &format!(
+            "INSERT INTO person SELECT '{}', 100 + i, '{}', 'n', CASE WHEN i % 2 = 0 THEN '999-99-9999' ELSE 's' || i END, 'a@b', '2000-01-01',
+                    now(), CASE WHEN i % 2 = 0 THEN 77 ELSE i END, 1, 'card', NULL, 'note' FROM generate_series(1, 5000) AS i; ANALYZE person",
+            id("acme"),
+            id("south")
+        ),
+    );
+    let mut c = ben(&people);
+    let mut estimate = |condition: &str| -> String {
+        let rows = c
+            .query(&format!("EXPLAIN SELECT * FROM person_safe WHERE {condition}"), &[])
+            .unwrap();
+        let lines: Vec<String> = rows.iter().map(|r| r.get(0)).collect();
+        lines
+            .join("\n")
+            .split("Filter")
+            .next()
+            .unwrap()
+            .split("Index Cond")
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    for (frequent, absent) in [
+        ("ssn = '999-99-9999'", "ssn = '111-11-1111'"),
+        ("pay = 77", "pay = 78"),
+        ("born = '2000-01-01'", "born = '2001-01-01'"),
+    ] {
+        assert_eq!(estimate(frequent), estimate(absent));
+    }
+    let groups = |c: &mut Client, column: &str| -> String {
+        c.query_one(
+            &format!("EXPLAIN SELECT {column} FROM person_safe GROUP BY {column}"),
+            &[],
+        )
+        .unwrap()
+        .get(0)
+    };
+    assert_eq!(
+        groups(&mut c, "card"),
+        groups(&mut c, "note").replace("note", "card"),
+        "whether a column has one value or many"
+    );
+    for view in ["pg_stats", "pg_stats_ext", "pg_stats_ext_exprs"] {
+        let rows: i64 = value(
+            &mut c,
+            &format!("SELECT count(*) FROM {view} WHERE tablename IN ('person', 'person_safe')"),
+            &[],
+        );
+        assert_eq!(rows, 0, "{view}");
+    }
+    refused(&mut c, "SELECT * FROM pg_statistic", "42501", &[]);
+    // Not through the table, nor what hangs on it.
+    for query in [
+        "TABLE person",
+        "SELECT ssn FROM person",
+        "COPY person (ssn) TO STDOUT",
+        "SELECT FROM person",
+        "ANALYZE VERBOSE person_ssn",
+        "CREATE STATISTICS s ON ssn, pay FROM person",
+        "CREATE TABLE other (LIKE person INCLUDING STATISTICS); TABLE person",
+        "CREATE TABLE child () INHERITS (person)",
+        "SELECT * FROM person_safe FOR UPDATE",
+        "UPDATE person_safe SET name = ssn",
+        "SELECT authz.safe_view_sql('person', 'secret', false, NULL, '{}')",
+        "SELECT * FROM authz.mask_secret",
+    ] {
+        let error = c.batch_execute(query).expect_err(query);
+        no_secret(&report(&error));
+    }
+    execute(&mut c, "SET row_security = off");
+    refused(&mut c, "SELECT * FROM person_safe", "42501", &["row-level security"]);
+}
+
+/// Who could hash guesses would find out what the hashes are of.
+#[test]
+fn r41_hashes_are_made_of_the_column_alone() {
+    let people = People::new();
+    let mut admin = people.admin();
+    let mask: uuid::Uuid = value(
+        &mut admin,
+        "SELECT classification_id FROM authz.data_classification WHERE column_name = 'ssn'",
+        &[],
+    );
+    execute(&mut admin, &format!("GRANT USAGE ON SCHEMA authz TO {}", people.app));
+    let mut c = ben(&people);
+    let hash: String = value(&mut c, "SELECT ssn FROM person_safe WHERE id = 1", &[]);
+    execute(
+        &mut c,
+        "CREATE TABLE lab.person (LIKE public.person); INSERT INTO lab.person (tenant_id, id, ssn, email)
+         VALUES (gen_random_uuid(), 1, '222-22-0001', 'a@b');
+         CREATE TABLE guess (ssn varchar(20), u uuid); INSERT INTO guess VALUES ('222-22-0001', gen_random_uuid())",
+    );
+    for call in [
+        format!("SELECT authz.mask_hash('222-22-0001'::text, '{mask}'::uuid)"),
+        format!("SELECT authz.mask_hash(ssn::text, '{mask}'::uuid) FROM guess"),
+        format!("SELECT authz.mask_hash(u, '{mask}'::uuid) FROM guess"),
+        format!("SELECT authz.mask_hash(ssn::text, '{mask}'::uuid) FROM lab.person"),
+        format!("SELECT authz.mask_hash(name, '{mask}'::uuid) FROM person_safe"),
+        format!("SELECT authz.mask_hash(p.ssn::text, '{mask}'::uuid) FROM person_safe AS p"),
+        format!(
+            "SELECT authz.mask_hash(CASE WHEN p.id > 0 THEN g.ssn ELSE p.ssn END::text, '{mask}'::uuid) FROM person_safe AS p, guess AS g"
+        ),
+        format!("CREATE VIEW v AS SELECT authz.mask_hash(ssn::text, '{mask}'::uuid) AS h FROM guess; SELECT * FROM v"),
+        format!("CREATE TABLE g2 (ssn text, h text GENERATED ALWAYS AS (authz.mask_hash(ssn, '{mask}')) STORED)"),
+        format!(
+            "CREATE FUNCTION f(text) RETURNS text LANGUAGE sql AS $$ SELECT authz.mask_hash($1, '{mask}') $$; SELECT f(ssn) FROM guess"
+        ),
+        format!("ALTER TABLE guess ADD CHECK (authz.mask_hash(ssn::text, '{mask}') <> 'x')"),
+        format!("SELECT * FROM guess WHERE authz.mask_hash(ssn::text, '{mask}') = '{hash}'"),
+        format!("PREPARE q(text) AS SELECT authz.mask_hash($1, '{mask}'); EXECUTE q('222-22-0001')"),
+        format!("SELECT authz.mask_hash(ssn::text, '{mask}'::uuid) FROM public.person"),
+        "SELECT authz.mask_support(NULL)".to_owned(),
+        "SELECT * FROM authz.mask_secret".to_owned(),
+        "SELECT secret FROM authz.mask_secret".to_owned(),
+    ] {
+        let error = c.batch_execute(&call).expect_err(&call);
+        let text = report(&error);
+        assert!(!text.contains(&hash), "{call}: {text}");
+    }
+    // A table of the reader's own has another key.
+    execute(
+        &mut admin,
+        &format!(
+            "GRANT EXECUTE ON FUNCTION authz_classify, authz_mask TO {}; SELECT authz_classify('person', 'name', 'internal')",
+            people.app
+        ),
+    );
+    execute(
+        &mut c,
+        "SELECT authz_classify('lab.guess', 'ssn', 'pii', 'mine'); SELECT authz_mask('lab.guess', 'ssn', 'hash')",
+    );
+    let own: uuid::Uuid = value(
+        &mut admin,
+        "SELECT classification_id FROM authz.data_classification WHERE target = 'lab.guess'::regclass",
+        &[],
+    );
+    let other: String = value(
+        &mut c,
+        &format!("SELECT left(authz.mask_hash(ssn::text, '{own}'), 20) FROM guess"),
+        &[],
+    );
+    assert_ne!(other, hash);
+}
+
+/// Who calls a function of the reader does not lend it the rights of a table's owner (PITFALLS 13).
+#[test]
+fn r40_a_function_that_an_owner_calls_classifies_nothing() {
+    let people = People::new();
+    let mut admin = people.admin();
+    execute(
+        &mut admin,
+        &format!("GRANT EXECUTE ON FUNCTION authz_classify, authz_mask TO {}", people.app),
+    );
+    let mut c = ben(&people);
+    execute(
+        &mut c,
+        "CREATE FUNCTION lab.helpful() RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
+         BEGIN PERFORM public.authz_classify('public.person', 'ssn', 'public', 'x'); RETURN 'classified';
+         EXCEPTION WHEN insufficient_privilege THEN RETURN 'refused'; END $$;
+         CREATE FUNCTION lab.helper() RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
+         BEGIN PERFORM authz.classify('public.person', 'ssn', 'public', 'x', NULL); RETURN 'classified';
+         EXCEPTION WHEN insufficient_privilege THEN RETURN 'refused'; END $$;
+         GRANT USAGE ON SCHEMA lab TO PUBLIC",
+    );
+    execute(&mut admin, &format!("GRANT USAGE ON SCHEMA authz TO {}", people.app));
+    for mut who in [people.admin(), people.table_owner()] {
+        for function in ["helpful", "helper"] {
+            let answer: String = value(&mut who, &format!("SELECT lab.{function}()"), &[]);
+            assert_eq!(answer, "refused", "{function}");
+        }
+    }
+    let class: String = value(&mut admin, "SELECT authz.class_of('public.person', 'ssn')", &[]);
+    assert_eq!(class, "pii");
+}
+
+/// PITFALLS 16: nothing of the reader's stands before what the view calls.
+#[test]
+fn names_of_the_readers_own_change_nothing() {
+    let people = People::new();
+    let before = people.shown("ben");
+    let mut c = ben(&people);
+    execute(
+        &mut c,
+        "CREATE FUNCTION pg_temp.row_exact(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text, boolean, boolean) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+         CREATE FUNCTION lab.date_trunc(text, timestamp) RETURNS timestamp LANGUAGE sql AS 'SELECT $2';
+         CREATE FUNCTION lab.\"left\"(text, integer) RETURNS text LANGUAGE sql AS 'SELECT $1';
+         CREATE FUNCTION lab.still(bigint) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+         CREATE FUNCTION lab.times(bigint, bigint) RETURNS bigint LANGUAGE sql AS 'SELECT $1';
+         CREATE OPERATOR lab.* (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = lab.times);
+         CREATE TEMP TABLE person AS SELECT 1 AS id; SET search_path = pg_temp, lab, pg_catalog, public; SET TimeZone = 'XXX+23'",
+    );
+    assert_eq!(
+        shown(&mut c, "concat_ws('|', ssn, email, born, pay, rate, card)"),
+        shown(
+            &mut people.of("ben"),
+            "concat_ws('|', ssn, email, born, pay, rate, card)"
+        )
+    );
+    assert_eq!(before.len(), 3);
+    // A time zone of one's own shifts no month.
+    let month: String = value(
+        &mut c,
+        "SELECT (seen AT TIME ZONE 'UTC')::text FROM public.person_safe WHERE id = 1",
+        &[],
+    );
+    assert_eq!(month, "2020-03-01 00:00:00");
+}
+
+/// PITFALLS 14 and 30: what was asked once for a query is asked again for another session.
+#[test]
+fn plans_and_cursors_of_one_session_do_not_serve_another() {
+    let people = People::new();
+    let mut c = people.of("ida");
+    execute(
+        &mut c,
+        "SET plan_cache_mode = force_generic_plan; PREPARE q AS SELECT ssn::text FROM person_safe WHERE id = 1",
+    );
+    let mut first = |c: &mut Client| -> String { value(c, "EXECUTE q", &[]) };
+    assert_eq!(first(&mut c), "222-22-0001");
+    act_as(&mut c, "ben");
+    assert_ne!(first(&mut c), "222-22-0001");
+    act_as(&mut c, "ida");
+    assert_eq!(first(&mut c), "222-22-0001");
+    // A cursor of Ida's goes on in another statement as hers, and for Ben as Ben's.
+    execute(
+        &mut c,
+        "BEGIN; DECLARE d CURSOR FOR SELECT ssn::text FROM person_safe ORDER BY id",
+    );
+    for n in 1..=2 {
+        let ssn: String = value(&mut c, "FETCH 1 FROM d", &[]);
+        assert_eq!(ssn, format!("222-22-000{n}"));
+    }
+    act_as(&mut c, "ben");
+    let rest: Vec<String> = c
+        .query("FETCH ALL FROM d", &[])
+        .unwrap()
+        .iter()
+        .map(|r| r.get(0))
+        .collect();
+    no_secret(&rest.join("|"));
+    execute(&mut c, "ROLLBACK");
+    // A support session that begins in between masks what comes after it.
+    act_as(&mut c, "ida");
+    execute(&mut c, "BEGIN; DECLARE e CURSOR FOR SELECT ssn::text FROM person_safe");
+    let ssn: String = value(&mut c, "FETCH 1 FROM e", &[]);
+    assert!(ssn.starts_with("222"));
+    execute(
+        &mut people.admin(),
+        &format!(
+            "INSERT INTO authz.privileged_access_session (session_kind, principal_id, tenant_id, access_reason, approved_by, approved_at, started_at, expires_at)
+             VALUES ('support', '{}', '{}', 'ticket', '{}', now(), now(), now() + interval '1 hour')",
+            id("ida"),
+            id("acme"),
+            id("hana")
+        ),
+    );
+    let rest: Vec<String> = c
+        .query("FETCH ALL FROM e", &[])
+        .unwrap()
+        .iter()
+        .map(|r| r.get(0))
+        .collect();
+    no_secret(&rest.join("|"));
+}
+
+#[test]
+fn parallel_workers_mask_alike() {
+    let people = People::new();
+    let mut admin = people.admin();
+    execute(
+        &mut admin,
+        &format!(
+            "INSERT INTO person SELECT '{}', 100 + i, CASE WHEN i % 2 = 0 THEN '{}' ELSE '{}' END::uuid, 'n', 'ssn ' || i, 'a@b', '2000-01-01',
+                    now(), i, 1, 'card', NULL, 'note' FROM generate_series(1, 20000) AS i; ANALYZE person",
+            id("acme"),
+            id("north"),
+            id("south")
+        ),
+    );
+    let query = "SELECT md5(string_agg(ssn || born || pay || card || email, '|' ORDER BY id)), count(*) FILTER (WHERE ssn LIKE 'ssn%') FROM person_safe";
+    for who in ["ida", "hana", "ben"] {
+        let mut c = people.of(who);
+        execute(&mut c, "SET max_parallel_workers_per_gather = 0");
+        let row = c.query_one(query, &[]).unwrap();
+        let alone: (String, i64) = (row.get(0), row.get(1));
+        execute(
+            &mut c,
+            "SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+             SET enable_indexscan = off; SET enable_bitmapscan = off",
+        );
+        let plan: Vec<String> = c
+            .query(&format!("EXPLAIN {query}"), &[])
+            .unwrap()
+            .iter()
+            .map(|r| r.get(0))
+            .collect();
+        assert!(plan.iter().any(|line| line.contains("Parallel Seq Scan")), "{plan:#?}");
+        let row = c.query_one(query, &[]).unwrap();
+        assert_eq!(alone, (row.get(0), row.get(1)), "{who}");
+        let expected = match who {
+            "ida" => 20000,
+            "hana" => 10000,
+            _ => 0,
+        };
+        assert_eq!(alone.1, expected, "{who}");
+    }
+}
+
+/// Conditions on columns that are not masked are searched by index, below the barrier.
+#[test]
+fn plain_columns_are_searched_by_index() {
+    let people = People::new();
+    let mut c = people.of("ida");
+    execute(&mut c, "SET enable_seqscan = off");
+    let mut plan = |condition: &str| -> String {
+        c.query(
+            &format!("EXPLAIN (COSTS OFF) SELECT * FROM person_safe WHERE {condition}"),
+            &[],
+        )
+        .unwrap()
+        .iter()
+        .map(|r| r.get::<_, String>(0) + "\n")
+        .collect()
+    };
+    assert!(plan("id = 3").contains("Index Cond: (id = 3)"));
+    assert!(plan("name = 'name 3'").contains("Index Cond: (name = 'name 3'::text)"));
+    assert!(
+        !plan("ssn = '222-22-0003'").contains("person_ssn"),
+        "by the index of a masked column one could tell"
+    );
+}
