@@ -814,7 +814,7 @@ fn r32_masks_are_those_of_the_column_and_changing_one_stops_what_was_approved() 
         .split(',')
         .nth(1)
         .unwrap();
-    assert_eq!(hash.len(), 64, "hashed by the secret of the database: {text}");
+    assert_eq!(hash.len(), 32, "hashed by the secret of the database: {text}");
     let export = request(&mut rex, "");
     execute(
         &mut w.admin,
