@@ -97,6 +97,8 @@ REVOKE ALL ON FUNCTION authz.classifiable_column(regclass, text) FROM PUBLIC;
 -- A row stays with its column.
 CREATE TRIGGER find_column BEFORE INSERT OR UPDATE ON authz.data_classification
     FOR EACH ROW EXECUTE FUNCTION authz.find_classified_column();
+-- What is replicated is found here, too.
+ALTER TABLE authz.data_classification ENABLE ALWAYS TRIGGER find_column;
 CREATE TRIGGER guard_update BEFORE UPDATE ON authz.data_classification
     FOR EACH ROW EXECUTE FUNCTION authz.refuse_overwrite('{"column_name": "free", "classification": "free", "reason": "free",
         "owner_team": "free", "mask": "free", "mask_options": "free", "classified_by": "free", "classified_at": "free",
