@@ -41,52 +41,7 @@ COMMENT ON FUNCTION authz.refuse_change() IS
     'Trigger: refuses UPDATE, DELETE and TRUNCATE on tables of evidence (SQLSTATE 55000).';
 REVOKE ALL ON FUNCTION authz.refuse_change() FROM PUBLIC;
 
--- UPDATE. The argument is a JSON object, column -> what an UPDATE may do to it; a column that is not in it is fixed.
---   "free"     anything
---   "once"     NULL to a value
---   "until"    NULL to a value, or to an earlier one while the old one has not passed: what has ended stays ended
---   "closing"  anything, in an UPDATE that changes an "until" column as well
--- Generated columns follow the others and are not compared (a BEFORE trigger does not see their new values).
-CREATE FUNCTION authz.refuse_overwrite() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    allowed  jsonb := TG_ARGV[0]::jsonb;
-    was      jsonb := to_jsonb(OLD);
-    becomes  jsonb := to_jsonb(NEW);
-    closers  text[] := ARRAY(SELECT key FROM jsonb_each_text(allowed) WHERE value = 'until' ORDER BY key);
-    closing  boolean := EXISTS (SELECT FROM unnest(closers) AS c WHERE was -> c <> becomes -> c);
-    refused  text;
-BEGIN
-    SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) INTO refused
-    FROM pg_attribute AS a
-    WHERE a.attrelid = TG_RELID AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-      AND was -> a.attname::text <> becomes -> a.attname::text
-      AND NOT CASE allowed ->> a.attname::text
-                WHEN 'free' THEN true
-                WHEN 'once' THEN was ->> a.attname::text IS NULL
-                WHEN 'until' THEN was ->> a.attname::text IS NULL
-                    OR (becomes ->> a.attname::text IS NOT NULL
-                        AND (was ->> a.attname::text)::timestamptz > now()
-                        AND (becomes ->> a.attname::text)::timestamptz < (was ->> a.attname::text)::timestamptz)
-                WHEN 'closing' THEN closing
-                ELSE false
-              END;
-    IF refused IS NOT NULL THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('UPDATE on %I.%I is refused: its rows are not overwritten',
-                             TG_TABLE_SCHEMA, TG_TABLE_NAME),
-            DETAIL = format('Columns that may not be changed like this: %s.', refused),
-            HINT = CASE WHEN closers = '{}' THEN 'These columns are fixed once they are set.'
-                        ELSE format('Close this row (set %s, which may only become earlier) and insert a new one.',
-                                    array_to_string(closers, ' or ')) END;
-    END IF;
-    RETURN NEW;
-END
-$$;
-COMMENT ON FUNCTION authz.refuse_overwrite() IS
-    'Trigger: refuses an UPDATE that would rewrite history (SQLSTATE 55000); the argument maps each column that may change to how: free, once, until or closing.';
-REVOKE ALL ON FUNCTION authz.refuse_overwrite() FROM PUBLIC;
+-- UPDATE: authz.refuse_overwrite (src/api/guard.rs).
 
 -- Whoever adds an edge to a hierarchy first updates its row here. Two transactions that each add half of a cycle are
 -- so put in order: under READ COMMITTED the second waits and then sees the first one's edge; under REPEATABLE READ

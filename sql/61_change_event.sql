@@ -129,9 +129,51 @@ $$;
 COMMENT ON FUNCTION authz.redact(jsonb, text[]) IS 'A row as JSON with its secrets replaced.';
 REVOKE ALL ON FUNCTION authz.redact(jsonb, text[]) FROM PUBLIC;
 
+-- The functions below are inlined into the statements of the trigger, one statement for all rows, so they have no SET
+-- clauses: what their bodies name is resolved here.
+CREATE FUNCTION authz.row_key(value jsonb, keys text[]) RETURNS text LANGUAGE sql STABLE
+RETURN concat_ws(' ', value ->> keys[1], value ->> keys[2], value ->> keys[3], value ->> keys[4]);
+COMMENT ON FUNCTION authz.row_key(jsonb, text[]) IS 'The primary key of a row, its columns (at most four) separated by a space.';
+
+-- A row that was there before, after, or both.
+CREATE FUNCTION authz.change_of(
+    changed_table text, keys text[], secrets text[], quiet text[], before jsonb, after jsonb, why text
+) RETURNS TABLE (change_type text, before_value jsonb, after_value jsonb, reason text, row_key text)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT CASE WHEN c.before IS NULL THEN 'insert' WHEN c.after IS NULL THEN 'delete'
+                WHEN (c.after ->> 'active_until')::timestamptz < (c.before ->> 'active_until')::timestamptz THEN 'close'
+                ELSE 'update' END,
+           c.before, c.after,
+           -- Why a row was made is not why it was changed.
+           CASE WHEN c.own_reason = coalesce(c.before ->> 'reason', c.before ->> 'access_reason') THEN why
+                ELSE coalesce(c.own_reason, why) END,
+           c.key
+    FROM (SELECT CASE WHEN secrets = '{}' THEN before ELSE authz.redact(before, secrets) END AS before,
+                 CASE WHEN secrets = '{}' THEN after ELSE authz.redact(after, secrets) END AS after,
+                 coalesce(after ->> 'reason', after ->> 'access_reason') AS own_reason,
+                 authz.row_key(coalesce(after, before), keys) AS key
+          WHERE (CASE WHEN quiet = '{}' THEN before = after ELSE before - quiet = after - quiet END) IS NOT TRUE
+          OFFSET 0) AS c
+    WHERE c.after IS NULL
+       OR (SELECT e.after_value FROM authz.access_change_event AS e
+           WHERE e.table_name = changed_table AND e.row_key = c.key
+           ORDER BY e.occurred_at DESC LIMIT 1) IS DISTINCT FROM c.after
+       -- A new secret looks like the old one.
+       OR c.before = c.after
+       -- The clock has gone back, and the last event is not the last.
+       OR EXISTS (SELECT FROM authz.access_change_event AS e
+                  WHERE e.table_name = changed_table AND e.row_key = c.key AND e.after_value = c.before);
+END;
+COMMENT ON FUNCTION authz.change_of(text, text[], text[], text[], jsonb, jsonb, text) IS
+    'The change event of one changed row; none where nothing but quiet columns has changed, or where the row''s last event records that state already.';
+REVOKE ALL ON FUNCTION authz.row_key(jsonb, text[]), authz.change_of(text, text[], text[], text[], jsonb, jsonb, text)
+    FROM PUBLIC;
+
 -- Arguments: the columns of the primary key, secret columns, and columns that are no authority (an UPDATE of which
 -- alone is no event). Time zone UTC, so that a row is the same text for everybody. By index
--- whatever the statistics say: a bulk load into an empty table would go on with the plan for an empty one.
+-- whatever the statistics say: a bulk load into an empty table would go on with the plan for an empty one. OFFSET 0 makes
+-- a row into JSON once, not wherever it is used.
 CREATE FUNCTION authz.record_change() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC'
 SET enable_seqscan = off AS $$
@@ -158,33 +200,30 @@ BEGIN
         INSERT INTO authz.access_change_event (actor_id, change_type, reason, table_name, row_key)
         VALUES (actor, 'truncate', why, TG_TABLE_NAME, '');
     ELSIF TG_LEVEL = 'ROW' THEN
-        PERFORM authz.add_change_event(
-            TG_TABLE_NAME, keys, secrets, quiet,
-            CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END, CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END,
-            NULL, NULL);
+        -- Who and why is not known.
+        INSERT INTO authz.access_change_event (change_type, before_value, after_value, reason, table_name, row_key)
+        SELECT c.change_type, c.before_value, c.after_value, c.reason, TG_TABLE_NAME, c.row_key
+        FROM authz.change_of(
+            TG_TABLE_NAME, keys, secrets, quiet, CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END,
+            CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END, NULL) AS c;
     ELSIF TG_OP = 'INSERT' THEN
-        INSERT INTO authz.access_change_event (actor_id, change_type, after_value, reason, table_name, row_key)
-        SELECT actor, 'insert', r.after, coalesce(r.after ->> 'reason', r.after ->> 'access_reason', why),
-               TG_TABLE_NAME, r.key
-        FROM (SELECT CASE WHEN secrets = '{}' THEN j ELSE authz.redact(j, secrets) END AS after,
-                     CASE cardinality(keys)
-                         WHEN 1 THEN j ->> keys[1]
-                         WHEN 2 THEN (j ->> keys[1]) || ' ' || (j ->> keys[2])
-                         ELSE (SELECT string_agg(j ->> k, ' ' ORDER BY n) FROM unnest(keys) WITH ORDINALITY AS u (k, n))
-                     END AS key
-              FROM (SELECT to_jsonb(n) AS j FROM new_rows AS n) AS rows) AS r
-        WHERE (SELECT e.after_value FROM authz.access_change_event AS e
-               WHERE e.table_name = TG_TABLE_NAME AND e.row_key = r.key
-               ORDER BY e.occurred_at DESC LIMIT 1) IS DISTINCT FROM r.after;
+        INSERT INTO authz.access_change_event (actor_id, change_type, before_value, after_value, reason, table_name, row_key)
+        SELECT actor, c.change_type, c.before_value, c.after_value, c.reason, TG_TABLE_NAME, c.row_key
+        FROM (SELECT to_jsonb(r) AS j FROM new_rows AS r OFFSET 0) AS n
+        CROSS JOIN authz.change_of(TG_TABLE_NAME, keys, secrets, quiet, NULL, n.j, why) AS c;
     ELSIF TG_OP = 'DELETE' THEN
-        PERFORM authz.add_change_event(TG_TABLE_NAME, keys, secrets, quiet, to_jsonb(o), NULL, actor, why)
-        FROM old_rows AS o;
+        INSERT INTO authz.access_change_event (actor_id, change_type, before_value, after_value, reason, table_name, row_key)
+        SELECT actor, c.change_type, c.before_value, c.after_value, c.reason, TG_TABLE_NAME, c.row_key
+        FROM (SELECT to_jsonb(r) AS j FROM old_rows AS r OFFSET 0) AS o
+        CROSS JOIN authz.change_of(TG_TABLE_NAME, keys, secrets, quiet, o.j, NULL, why) AS c;
     ELSE
-        PERFORM authz.add_change_event(TG_TABLE_NAME, keys, secrets, quiet, o.j, n.j, actor, why)
-        FROM (SELECT to_jsonb(r) AS j, ARRAY(SELECT to_jsonb(r) ->> k FROM unnest(keys) AS k) AS key
-              FROM old_rows AS r) AS o
-        FULL JOIN (SELECT to_jsonb(r) AS j, ARRAY(SELECT to_jsonb(r) ->> k FROM unnest(keys) AS k) AS key
-                   FROM new_rows AS r) AS n ON n.key = o.key;
+        INSERT INTO authz.access_change_event (actor_id, change_type, before_value, after_value, reason, table_name, row_key)
+        SELECT actor, c.change_type, c.before_value, c.after_value, c.reason, TG_TABLE_NAME, c.row_key
+        FROM (SELECT o.j AS before, n.j AS after
+              FROM (SELECT to_jsonb(r) AS j FROM old_rows AS r OFFSET 0) AS o
+              FULL JOIN (SELECT to_jsonb(r) AS j FROM new_rows AS r OFFSET 0) AS n
+                ON authz.row_key(n.j, keys) = authz.row_key(o.j, keys) OFFSET 0) AS u
+        CROSS JOIN authz.change_of(TG_TABLE_NAME, keys, secrets, quiet, u.before, u.after, why) AS c;
     END IF;
     RETURN NULL;
 END
@@ -192,45 +231,6 @@ $$;
 COMMENT ON FUNCTION authz.record_change() IS
     'Trigger: writes the access_change_event of each changed row; arguments: key columns, secret columns, columns that are no authority.';
 REVOKE ALL ON FUNCTION authz.record_change() FROM PUBLIC;
-
--- One changed row. What is not known of it (actor, reason) is NULL.
-CREATE FUNCTION authz.add_change_event(
-    table_name text, keys text[], secrets text[], quiet text[], before jsonb, after jsonb, actor uuid, why text
-) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
-DECLARE
-    key        text;
-    before_end timestamptz := before ->> 'active_until';
-    after_end  timestamptz := after ->> 'active_until';
-    own_reason text := coalesce(after ->> 'reason', after ->> 'access_reason');
-    last       jsonb;
-BEGIN
-    IF before - quiet = after - quiet THEN
-        RETURN;
-    END IF;
-    SELECT string_agg(coalesce(after, before) ->> k, ' ' ORDER BY n) INTO key FROM unnest(keys) WITH ORDINALITY AS u (k, n);
-    before := authz.redact(before, secrets);
-    after := authz.redact(after, secrets);
-    SELECT e.after_value INTO last FROM authz.access_change_event AS e
-    WHERE e.table_name = add_change_event.table_name AND e.row_key = key
-    ORDER BY e.occurred_at DESC LIMIT 1;
-    -- A new secret looks like the old one.
-    IF last = after AND (before IS NULL OR before <> after) THEN
-        RETURN;
-    END IF;
-    -- Why a row was made is not why it was changed.
-    IF own_reason = coalesce(before ->> 'reason', before ->> 'access_reason') THEN
-        own_reason := NULL;
-    END IF;
-    INSERT INTO authz.access_change_event (actor_id, change_type, before_value, after_value, reason, table_name, row_key)
-    VALUES (actor, CASE WHEN before IS NULL THEN 'insert' WHEN after IS NULL THEN 'delete'
-                        WHEN after_end < before_end THEN 'close' ELSE 'update' END,
-            before, after, coalesce(own_reason, why), table_name, key);
-END
-$$;
-COMMENT ON FUNCTION authz.add_change_event(text, text[], text[], text[], jsonb, jsonb, uuid, text) IS
-    'Writes the access_change_event of one changed row, unless the row''s last event records that state already.';
-REVOKE ALL ON FUNCTION authz.add_change_event(text, text[], text[], text[], jsonb, jsonb, uuid, text) FROM PUBLIC;
 
 -- Attaches the triggers to a table of schema authz.
 CREATE FUNCTION authz.track_changes(target regclass, secrets text[] DEFAULT '{}', quiet text[] DEFAULT '{}') RETURNS void

@@ -345,6 +345,8 @@ BEGIN
         RETURNING u.use_id, u.role_codes INTO row_id, used;
         CONTINUE WHEN used && candidates;
         IF cardinality(used) >= c.max_roles THEN
+            PERFORM authz.record_denial(permission, sod_use.resource_type, sod_use.resource_id, tenant, 'denied',
+                                        'separation_of_duty', '{}', who);
             RAISE EXCEPTION USING
                 ERRCODE = 'check_violation',
                 MESSAGE = format('separation of duty %L is violated', c.constraint_name),

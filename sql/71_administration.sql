@@ -2,7 +2,8 @@
 -- there; does the session's principal hold the permission for this change at that scope (authz.holds: standing
 -- authority only); is it about somebody else; are reason and expiry usable; is the receiver a member; does the giver
 -- hold what it gives. Authority comes first, so that nobody without it learns anything. A refusal is recorded
--- (authz.record_denial outlives the rollback) and then raised.
+-- (authz.record_denial outlives the rollback) and then raised. What constraints and triggers refuse (what is there
+-- already, cycles, separation of duty, malformed keys and conditions) is recorded where the row is written.
 
 CREATE FUNCTION authz.refuse(
     action text, tenant uuid, scope_type text, scope_id text, why text, code text, message text, detail text, hint text
@@ -29,16 +30,28 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION authz.refuse_authority(text, uuid, text, text) IS 'Refuses a change for lack of authority (42501).';
 
+CREATE FUNCTION authz.holds_or_records(permission text, tenant uuid, scope_type text, scope_id text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN authz.holds(permission, tenant, scope_type, scope_id);
+EXCEPTION WHEN undefined_object THEN
+    PERFORM authz.record_denial(permission, scope_type, scope_id, tenant, 'denied', 'unknown_type');
+    RAISE;
+END
+$$;
+COMMENT ON FUNCTION authz.holds_or_records(text, uuid, text, text) IS
+    'authz.holds, which fails where there is no such type of scope (42704); that is recorded, too.';
+
 CREATE FUNCTION authz.demand(permission text, tenant uuid, scope_type text, scope_id text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF NOT authz.holds(permission, tenant, scope_type, scope_id) THEN
+    IF NOT authz.holds_or_records(permission, tenant, scope_type, scope_id) THEN
         PERFORM authz.refuse_authority(permission, tenant, scope_type, scope_id);
     END IF;
 END
 $$;
 COMMENT ON FUNCTION authz.demand(text, uuid, text, text) IS
-    'Refuses (42501) unless the session''s principal holds the permission at the scope.';
+    'Refuses unless the session''s principal holds the permission at the scope (42501), and a scope of no known type (42704).';
 
 CREATE FUNCTION authz.refuse_argument(action text, tenant uuid, scope_type text, scope_id text, message text, hint text)
 RETURNS void
@@ -203,6 +216,21 @@ END
 $$;
 COMMENT ON FUNCTION authz.demand_defined_role(text, uuid, text, text, text) IS 'Refuses (42704) a role that does not exist.';
 
+-- The message has the nearest code, so it is the one that every function has for a permission that does not exist.
+CREATE FUNCTION authz.demand_defined_permission(action text, tenant uuid, scope_type text, scope_id text, permission text)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM authz.permission_definition AS d WHERE d.permission_code = permission) THEN
+        PERFORM authz.record_denial(action, scope_type, scope_id, tenant, 'denied', 'unknown_permission');
+        PERFORM authz.permission_missing(
+            permission, tenant, CASE WHEN tenant IS NULL THEN 'platform' ELSE 'tenant' END, tenant::text);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION authz.demand_defined_permission(text, uuid, text, text, text) IS
+    'Refuses (42704) a permission that does not exist.';
+
 -- Sets authz.change_reason for what follows in this transaction, and returns what it was.
 CREATE FUNCTION authz.set_reason(reason text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -217,11 +245,13 @@ COMMENT ON FUNCTION authz.set_reason(text) IS 'Sets the setting authz.change_rea
 
 REVOKE ALL ON FUNCTION
     authz.refuse(text, uuid, text, text, text, text, text, text, text), authz.refuse_authority(text, uuid, text, text),
-    authz.demand(text, uuid, text, text), authz.refuse_argument(text, uuid, text, text, text, text),
+    authz.holds_or_records(text, uuid, text, text), authz.demand(text, uuid, text, text),
+    authz.refuse_argument(text, uuid, text, text, text, text),
     authz.demand_arguments(text, text[]), authz.demand_other(text, uuid, text, text, uuid),
     authz.demand_reason(text, uuid, text, text, text, boolean), authz.demand_expiry(text, uuid, text, text, timestamptz),
     authz.demand_member(text, uuid, text, text, uuid), authz.refuse_missing(text, uuid, text, text, text, text[]),
     authz.demand_role(text, uuid, text, text, text), authz.demand_defined_role(text, uuid, text, text, text),
+    authz.demand_defined_permission(text, uuid, text, text, text),
     authz.set_reason(text)
     FROM PUBLIC;
 

@@ -49,9 +49,14 @@ BEGIN
     WHERE m.tenant_id = t AND m.principal_id = authz_add_member.principal AND m.active_until <= now();
     former := authz.set_reason(why);
     PERFORM authz.close_carried(principal, t, ended, coalesce(why, 'the membership that carried it has ended'));
-    INSERT INTO authz.tenant_membership AS m (tenant_id, principal_id, member_kind, invited_by, expires_at)
-    VALUES (t, principal, authz_add_member.member_kind, authz.session_principal(), expires)
-    RETURNING m.membership_id INTO id;
+    BEGIN
+        INSERT INTO authz.tenant_membership AS m (tenant_id, principal_id, member_kind, invited_by, expires_at)
+        VALUES (t, principal, authz_add_member.member_kind, authz.session_principal(), expires)
+        RETURNING m.membership_id INTO id;
+    EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+        PERFORM authz.record_denial(action, 'tenant', t::text, t, 'denied', SQLSTATE);
+        RAISE;
+    END;
     PERFORM authz.set_reason(former);
     RETURN id;
 END
@@ -161,9 +166,14 @@ BEGIN
         PERFORM authz.demand_defined_role(action, t, 'team', team::text, role);
     END IF;
     former := authz.set_reason(why);
-    INSERT INTO authz.team_membership_history AS m (tenant_id, team_id, principal_id, role_code, valid_until, granted_by)
-    VALUES (t, team, principal, role, expires, authz.session_principal())
-    RETURNING m.team_membership_id INTO id;
+    BEGIN
+        INSERT INTO authz.team_membership_history AS m (tenant_id, team_id, principal_id, role_code, valid_until, granted_by)
+        VALUES (t, team, principal, role, expires, authz.session_principal())
+        RETURNING m.team_membership_id INTO id;
+    EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+        PERFORM authz.record_denial(action, 'team', team::text, t, 'denied', SQLSTATE);
+        RAISE;
+    END;
     PERFORM authz.set_reason(former);
     RETURN id;
 END

@@ -19,8 +19,10 @@ COMMENT ON FUNCTION authz.demand_own_role(text, text) IS 'Refuses a role that do
 CREATE FUNCTION authz.demand_permission(action text, permission text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    missing text[] := authz.permission_missing(permission, NULL, 'platform', NULL);
+    missing text[];
 BEGIN
+    PERFORM authz.demand_defined_permission(action, NULL, 'platform', NULL, permission);
+    missing := authz.permission_missing(permission, NULL, 'platform', NULL);
     missing := ARRAY(
         WITH RECURSIVE bearer (missing, permission_code) AS (
             SELECT m, m COLLATE "C" FROM unnest(missing) AS m
@@ -43,7 +45,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION authz.demand_permission(text, text) IS
-    'Refuses (42501) a permission that the session''s principal neither holds at platform scope nor has just defined.';
+    'Refuses a permission that does not exist (42704), or that the session''s principal neither holds at platform scope nor has just defined (42501).';
 REVOKE ALL ON FUNCTION authz.demand_own_role(text, text), authz.demand_permission(text, text) FROM PUBLIC;
 
 CREATE FUNCTION authz_define_role(
@@ -63,7 +65,12 @@ BEGIN
             'A code is not blank, has no spaces around it, and does not begin with "authz.".');
     END IF;
     former := authz.set_reason(why);
-    INSERT INTO authz.role_definition (role_code, role_name, role_kind, description) VALUES (role, name, kind, description);
+    BEGIN
+        INSERT INTO authz.role_definition (role_code, role_name, role_kind, description) VALUES (role, name, kind, description);
+    EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+        PERFORM authz.record_denial(action, 'platform', NULL, NULL, 'denied', SQLSTATE);
+        RAISE;
+    END;
     PERFORM authz.set_reason(former);
     RETURN role;
 END
@@ -89,8 +96,13 @@ BEGIN
     PERFORM authz.demand_defined_role(action, NULL, 'platform', NULL, inherited);
     PERFORM authz.demand_role(action, NULL, 'platform', NULL, inherited);
     former := authz.set_reason(why);
-    INSERT INTO authz.role_inheritance AS i (role_code, inherited_role_code, valid_until) VALUES (role, inherited, expires)
-    RETURNING i.inheritance_id INTO id;
+    BEGIN
+        INSERT INTO authz.role_inheritance AS i (role_code, inherited_role_code, valid_until) VALUES (role, inherited, expires)
+        RETURNING i.inheritance_id INTO id;
+    EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+        PERFORM authz.record_denial(action, 'platform', NULL, NULL, 'denied', SQLSTATE);
+        RAISE;
+    END;
     PERFORM authz.set_reason(former);
     RETURN id;
 END
@@ -143,10 +155,15 @@ BEGIN
             'A code is type.action, such as case.view; the mode is auto, read or write.');
     END IF;
     former := authz.set_reason(why);
-    INSERT INTO authz.permission_definition
-        (permission_code, resource_type, action_code, description, requires_mfa, access_mode, defined_by)
-    VALUES (permission, split_part(permission, '.', 1), substr(permission, strpos(permission, '.') + 1), description,
-            requires_mfa, access_mode, authz.session_principal());
+    BEGIN
+        INSERT INTO authz.permission_definition
+            (permission_code, resource_type, action_code, description, requires_mfa, access_mode, defined_by)
+        VALUES (permission, split_part(permission, '.', 1), substr(permission, strpos(permission, '.') + 1), description,
+                requires_mfa, access_mode, authz.session_principal());
+    EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+        PERFORM authz.record_denial(action, 'platform', NULL, NULL, 'denied', SQLSTATE);
+        RAISE;
+    END;
     PERFORM authz.set_reason(former);
     RETURN permission;
 END
@@ -164,10 +181,15 @@ BEGIN
     PERFORM authz.demand_arguments(action, 'permission', permission, 'implied', implied);
     PERFORM authz.demand(action, NULL, 'platform', NULL);
     why := authz.demand_reason(action, NULL, 'platform', NULL, reason);
-    PERFORM authz.permission_missing(permission, NULL, 'platform', NULL); -- 42704 where it does not exist
+    PERFORM authz.demand_defined_permission(action, NULL, 'platform', NULL, permission);
     PERFORM authz.demand_permission(action, implied);
     former := authz.set_reason(why);
-    INSERT INTO authz.permission_implication (permission_code, implied_permission_code) VALUES (permission, implied);
+    BEGIN
+        INSERT INTO authz.permission_implication (permission_code, implied_permission_code) VALUES (permission, implied);
+    EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+        PERFORM authz.record_denial(action, 'platform', NULL, NULL, 'denied', SQLSTATE);
+        RAISE;
+    END;
     PERFORM authz.set_reason(former);
 END
 $$;
@@ -192,9 +214,14 @@ BEGIN
     PERFORM authz.demand_own_role(action, role);
     PERFORM authz.demand_permission(action, permission);
     former := authz.set_reason(why);
-    INSERT INTO authz.role_permission AS rp (role_code, permission_code, condition, obligations, valid_until)
-    VALUES (role, permission, authz_allow_role.condition, authz_allow_role.obligations, expires)
-    RETURNING rp.role_permission_id INTO id;
+    BEGIN
+        INSERT INTO authz.role_permission AS rp (role_code, permission_code, condition, obligations, valid_until)
+        VALUES (role, permission, authz_allow_role.condition, authz_allow_role.obligations, expires)
+        RETURNING rp.role_permission_id INTO id;
+    EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+        PERFORM authz.record_denial(action, 'platform', NULL, NULL, 'denied', SQLSTATE);
+        RAISE;
+    END;
     PERFORM authz.set_reason(former);
     RETURN id;
 END

@@ -43,10 +43,15 @@ BEGIN
     PERFORM authz.demand_member(action, t, scope_type, s, principal);
     PERFORM authz.demand_role(action, t, scope_type, s, role);
     former := authz.set_reason(why);
-    INSERT INTO authz.principal_role_assignment AS a
-        (tenant_id, principal_id, role_code, scope_type, scope_id, granted_by, expires_at, reason)
-    VALUES (t, principal, role, authz_assign_role.scope_type, s, authz.session_principal(), expires, why)
-    RETURNING a.assignment_id INTO id;
+    BEGIN
+        INSERT INTO authz.principal_role_assignment AS a
+            (tenant_id, principal_id, role_code, scope_type, scope_id, granted_by, expires_at, reason)
+        VALUES (t, principal, role, authz_assign_role.scope_type, s, authz.session_principal(), expires, why)
+        RETURNING a.assignment_id INTO id;
+    EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+        PERFORM authz.record_denial(action, authz_assign_role.scope_type, s, t, 'denied', SQLSTATE);
+        RAISE;
+    END;
     PERFORM authz.set_reason(former);
     RETURN id;
 END
@@ -163,14 +168,20 @@ BEGIN
     why := authz.demand_reason(action, t, resource_type, resource_id, reason);
     PERFORM authz.demand_expiry(action, t, resource_type, resource_id, expires);
     PERFORM authz.demand_grantee(action, t, resource_type, resource_id, grantee_type, grantee_id);
+    PERFORM authz.demand_defined_permission(action, t, resource_type, resource_id, permission);
     PERFORM authz.refuse_missing(action, t, resource_type, resource_id, format('permission %L', permission),
                                  authz.permission_missing(permission, t, resource_type, resource_id));
     former := authz.set_reason(why);
-    INSERT INTO authz.resource_access_grant AS g
-        (tenant_id, resource_type, resource_id, grantee_type, grantee_id, permission_code, granted_by, expires_at, reason)
-    VALUES (t, authz_share.resource_type, authz_share.resource_id, authz_share.grantee_type, authz_share.grantee_id,
-            permission, authz.session_principal(), expires, why)
-    RETURNING g.grant_id INTO id;
+    BEGIN
+        INSERT INTO authz.resource_access_grant AS g
+            (tenant_id, resource_type, resource_id, grantee_type, grantee_id, permission_code, granted_by, expires_at, reason)
+        VALUES (t, authz_share.resource_type, authz_share.resource_id, authz_share.grantee_type, authz_share.grantee_id,
+                permission, authz.session_principal(), expires, why)
+        RETURNING g.grant_id INTO id;
+    EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+        PERFORM authz.record_denial(action, authz_share.resource_type, authz_share.resource_id, t, 'denied', SQLSTATE);
+        RAISE;
+    END;
     PERFORM authz.set_reason(former);
     RETURN id;
 END
@@ -255,15 +266,20 @@ BEGIN
         PERFORM authz.demand_grantee(action, t, resource_type, resource_id, grantee_type, grantee_id);
     END IF;
     IF permission IS NOT NULL THEN
-        PERFORM authz.permission_missing(permission, t, 'tenant', t::text); -- 42704 where it does not exist
+        PERFORM authz.demand_defined_permission(action, t, resource_type, resource_id, permission);
     END IF;
     former := authz.set_reason(why);
-    INSERT INTO authz.resource_access_rule AS r
-        (tenant_id, resource_type, resource_id, effect, grantee_type, grantee_id, permission_code, priority, valid_until,
-         created_by, reason)
-    VALUES (t, authz_deny.resource_type, authz_deny.resource_id, 'deny', authz_deny.grantee_type, authz_deny.grantee_id,
-            permission, authz_deny.priority, expires, authz.session_principal(), why)
-    RETURNING r.rule_id INTO id;
+    BEGIN
+        INSERT INTO authz.resource_access_rule AS r
+            (tenant_id, resource_type, resource_id, effect, grantee_type, grantee_id, permission_code, priority, valid_until,
+             created_by, reason)
+        VALUES (t, authz_deny.resource_type, authz_deny.resource_id, 'deny', authz_deny.grantee_type, authz_deny.grantee_id,
+                permission, authz_deny.priority, expires, authz.session_principal(), why)
+        RETURNING r.rule_id INTO id;
+    EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+        PERFORM authz.record_denial(action, authz_deny.resource_type, authz_deny.resource_id, t, 'denied', SQLSTATE);
+        RAISE;
+    END;
     PERFORM authz.set_reason(former);
     RETURN id;
 END

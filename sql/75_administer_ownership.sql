@@ -46,12 +46,17 @@ BEGIN
         PERFORM authz.refuse(action, t, resource_type, resource_id, 'wrong_state', '55000',
                              'it belongs to that owner already', NULL, 'There is nothing to do.');
     END IF;
-    PERFORM authz.write_owner(
-        (SELECT c.relowner FROM pg_class AS c WHERE c.oid = rt.target),
-        format('UPDATE %s SET %I = $3::%s WHERE %s', target, rt.owner_column,
-               (SELECT format_type(a.atttypid, NULL) FROM pg_attribute AS a
-                WHERE a.attrelid = rt.target AND a.attname = rt.owner_column), place),
-        resource_id, t, new_owner::text);
+    BEGIN
+        PERFORM authz.write_owner(
+            (SELECT c.relowner FROM pg_class AS c WHERE c.oid = rt.target),
+            format('UPDATE %s SET %I = $3::%s WHERE %s', target, rt.owner_column,
+                   (SELECT format_type(a.atttypid, NULL) FROM pg_attribute AS a
+                    WHERE a.attrelid = rt.target AND a.attname = rt.owner_column), place),
+            resource_id, t, new_owner::text);
+    EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+        PERFORM authz.record_denial(action, resource_type, resource_id, t, 'denied', SQLSTATE);
+        RAISE;
+    END;
     INSERT INTO authz.access_change_event AS e
         (actor_id, change_type, before_value, after_value, reason, table_name, row_key)
     SELECT authz.session_principal(), 'transfer', v.value || jsonb_build_object('owner', was),

@@ -32,15 +32,11 @@ COMMENT ON FUNCTION authz.access_limit(uuid, text) IS
 REVOKE ALL ON FUNCTION authz.access_limit(uuid, text) FROM PUBLIC;
 
 CREATE FUNCTION authz.refuse_access(action text, session uuid, tenant uuid, why text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    PERFORM authz.record_denial(action, 'privileged_access_session', session::text, tenant, 'denied', why);
-    RAISE EXCEPTION USING
-        ERRCODE = 'insufficient_privilege',
-        MESSAGE = format('permission denied: %s', action),
-        DETAIL = 'The session''s principal does not hold the permission at that scope, or there is no such privileged session, or it is the principal''s own.',
-        HINT = 'Privileged sessions are approved, rejected and reviewed by somebody else.';
-END
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT authz.refuse(action, tenant, 'privileged_access_session', session::text, why, '42501',
+        format('permission denied: %s', action),
+        'The session''s principal does not hold the permission at that scope, or there is no such privileged session, or it is the principal''s own.',
+        'Privileged sessions are approved, rejected and reviewed by somebody else.')
 $$;
 COMMENT ON FUNCTION authz.refuse_access(text, uuid, uuid, text) IS
     'Records a denial about a privileged session and raises 42501, in words that are the same for all reasons.';
@@ -49,49 +45,49 @@ REVOKE ALL ON FUNCTION authz.refuse_access(text, uuid, uuid, text) FROM PUBLIC;
 -- Does the session's principal hold the permission at the scope of a privileged session, or of one that is to be? A
 -- session that names a tenant acts in that tenant only.
 CREATE FUNCTION authz.holds_access(permission text, tenant uuid, scope_type text, scope_id text) RETURNS boolean
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN authz.session_principal() IS NOT NULL
        AND (authz.session_tenant() IS NULL OR coalesce(authz.session_tenant() = tenant, false))
-       AND authz.holds(permission, tenant,
-                       coalesce(scope_type, CASE WHEN tenant IS NULL THEN 'platform' ELSE 'tenant' END),
-                       coalesce(scope_id, tenant::text));
+       AND authz.holds_or_records(permission, tenant,
+                                  coalesce(scope_type, CASE WHEN tenant IS NULL THEN 'platform' ELSE 'tenant' END),
+                                  coalesce(scope_id, tenant::text));
 END
 $$;
 COMMENT ON FUNCTION authz.holds_access(text, uuid, text, text) IS
     'Does the session''s principal hold the permission at the scope of a privileged session (NULL: its tenant, or the platform)?';
 REVOKE ALL ON FUNCTION authz.holds_access(text, uuid, text, text) FROM PUBLIC;
 
-CREATE FUNCTION authz.check_reason(reason text) RETURNS void
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION authz.check_reason(action text, session uuid, tenant uuid, reason text, required boolean DEFAULT true)
+RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF reason IS NULL OR authz.is_blank(reason) THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'invalid_parameter_value',
-            MESSAGE = 'a reason must be given',
-            HINT = 'Say what for, in words that whoever reviews it will understand.';
+    IF authz.is_blank(reason) OR (required AND reason IS NULL) THEN
+        PERFORM authz.refuse(action, tenant, 'privileged_access_session', session::text, 'bad_argument', '22023',
+            CASE WHEN reason IS NULL THEN 'a reason must be given' ELSE 'the reason is blank' END, NULL,
+            'Say what for, in words that whoever reviews it will understand.');
     END IF;
 END
 $$;
-COMMENT ON FUNCTION authz.check_reason(text) IS 'Raises 22023 where a reason is missing or blank.';
-REVOKE ALL ON FUNCTION authz.check_reason(text) FROM PUBLIC;
+COMMENT ON FUNCTION authz.check_reason(text, uuid, uuid, text, boolean) IS
+    'Refuses (22023) a reason that is blank, or missing where one is required.';
+REVOKE ALL ON FUNCTION authz.check_reason(text, uuid, uuid, text, boolean) FROM PUBLIC;
 
 -- Intervals are compared by months of 30 days, but a month that is added has as many as it has: "1000 months -30000 days"
 -- compares as nothing and lasts a year. So only instants are compared. And a day has 24 hours: in a TimeZone of the
 -- caller's making it can have 190.
-CREATE FUNCTION authz.check_duration(duration interval) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' AS $$
+CREATE FUNCTION authz.check_duration(action text, session uuid, tenant uuid, duration interval) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' AS $$
 BEGIN
     IF duration <= interval '0' OR now() + duration <= now() THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'invalid_parameter_value',
-            MESSAGE = 'the duration must be positive',
-            HINT = 'Leave it out for as long as is allowed.';
+        PERFORM authz.refuse(action, tenant, 'privileged_access_session', session::text, 'bad_argument', '22023',
+                             'the duration must be positive', NULL, 'Leave it out for as long as is allowed.');
     END IF;
 END
 $$;
-COMMENT ON FUNCTION authz.check_duration(interval) IS 'Raises 22023 where a duration is not positive; NULL is none.';
-REVOKE ALL ON FUNCTION authz.check_duration(interval) FROM PUBLIC;
+COMMENT ON FUNCTION authz.check_duration(text, uuid, uuid, interval) IS
+    'Refuses (22023) a duration that is not positive; NULL is none.';
+REVOKE ALL ON FUNCTION authz.check_duration(text, uuid, uuid, interval) FROM PUBLIC;
 
 -- Access to what nobody asked for in particular is told at once, to whoever listens and to the server's log. Anybody who
 -- can connect can listen, so the message names the session and nothing else. The log has one line of JSON, in which no
@@ -128,8 +124,8 @@ BEGIN
     IF NOT authz.holds_access('access.request', tenant, scope_type, scope_id) THEN
         PERFORM authz.refuse_access('access.request', NULL, tenant, 'no_grant');
     END IF;
-    PERFORM authz.check_reason(reason);
-    PERFORM authz.check_duration(duration);
+    PERFORM authz.check_reason('access.request', NULL, tenant, reason);
+    PERFORM authz.check_duration('access.request', NULL, tenant, duration);
     INSERT INTO authz.privileged_access_session
         (session_kind, principal_id, tenant_id, scope_type, scope_id, access_reason, ticket_reference, includes_sensitive,
          requested_at, requested_duration)
@@ -181,20 +177,6 @@ COMMENT ON FUNCTION authz.lock_access_of_other(uuid, text) IS
     'Locks a privileged session for a decision about it by the session''s principal, who must be another person and hold the permission at its scope (42501).';
 REVOKE ALL ON FUNCTION authz.lock_access_of_other(uuid, text) FROM PUBLIC;
 
-CREATE FUNCTION authz.wrong_access_state(s authz.privileged_access_session, wanted text) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RAISE EXCEPTION USING
-        ERRCODE = 'object_not_in_prerequisite_state',
-        MESSAGE = format('privileged session %s cannot be %s', s.session_id, wanted),
-        DETAIL = format('It is %s.', authz.access_state(s)),
-        HINT = 'Ask for a new one, where access is still needed.';
-END
-$$;
-COMMENT ON FUNCTION authz.wrong_access_state(authz.privileged_access_session, text) IS
-    'Raises 55000 with the state that the privileged session is in.';
-REVOKE ALL ON FUNCTION authz.wrong_access_state(authz.privileged_access_session, text) FROM PUBLIC;
-
 CREATE FUNCTION authz.access_state(s authz.privileged_access_session) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE
@@ -210,14 +192,25 @@ COMMENT ON FUNCTION authz.access_state(authz.privileged_access_session) IS
     'The state of a privileged session: requested, approved, rejected, withdrawn, running, ended or expired.';
 -- Executable by everybody: it tells of a row that the caller has. Views call it with their reader's privileges.
 
+CREATE FUNCTION authz.wrong_access_state(action text, s authz.privileged_access_session, wanted text) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT authz.refuse(action, s.tenant_id, 'privileged_access_session', s.session_id::text, 'wrong_state', '55000',
+                        format('privileged session %s cannot be %s', s.session_id, wanted),
+                        format('It is %s.', authz.access_state(s)), 'Ask for a new one, where access is still needed.')
+$$;
+COMMENT ON FUNCTION authz.wrong_access_state(text, authz.privileged_access_session, text) IS
+    'Refuses (55000) with the state that the privileged session is in.';
+REVOKE ALL ON FUNCTION authz.wrong_access_state(text, authz.privileged_access_session, text) FROM PUBLIC;
+
 CREATE FUNCTION authz_approve_access(session uuid, reason text DEFAULT NULL) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s authz.privileged_access_session := authz.lock_access_of_other(session, 'access.approve');
 BEGIN
+    PERFORM authz.check_reason('access.approve', session, s.tenant_id, reason, false);
     -- A break-glass session runs before it is approved: the approval opens sensitive data to it.
     IF s.approved_by IS NOT NULL OR authz.access_state(s) <> (CASE s.session_kind WHEN 'support' THEN 'requested' ELSE 'running' END) THEN
-        PERFORM authz.wrong_access_state(s, 'approved');
+        PERFORM authz.wrong_access_state('access.approve', s, 'approved');
     END IF;
     UPDATE authz.privileged_access_session
     SET approved_by = authz.session_principal(), approved_at = clock_timestamp()
@@ -235,9 +228,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s authz.privileged_access_session := authz.lock_access_of_other(session, 'access.approve');
 BEGIN
-    PERFORM authz.check_reason(reason);
+    PERFORM authz.check_reason('access.reject', session, s.tenant_id, reason);
     IF authz.access_state(s) <> 'requested' THEN
-        PERFORM authz.wrong_access_state(s, 'rejected');
+        PERFORM authz.wrong_access_state('access.reject', s, 'rejected');
     END IF;
     UPDATE authz.privileged_access_session
     SET rejected_by = authz.session_principal(), rejected_at = clock_timestamp(), ended_at = clock_timestamp(),
@@ -257,25 +250,23 @@ DECLARE
     s     authz.privileged_access_session;
     start timestamptz;
 BEGIN
-    PERFORM authz.check_duration(duration);
     SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session;
     -- Who may no longer ask may no longer start what was asked for before.
     IF s.principal_id IS NULL OR s.principal_id IS DISTINCT FROM authz.session_principal()
         OR NOT authz.holds_access('access.request', s.tenant_id, s.scope_type, s.scope_id) THEN
         PERFORM authz.refuse_access('access.start', session, s.tenant_id, 'no_grant');
     END IF;
+    PERFORM authz.check_duration('access.start', session, s.tenant_id, duration);
     s := authz.lock_access(session);
     start := clock_timestamp();
     IF authz.access_state(s) <> 'approved' THEN
-        PERFORM authz.wrong_access_state(s, 'started');
+        PERFORM authz.wrong_access_state('access.start', s, 'started');
     END IF;
     IF start >= s.approved_at + authz.access_limit(s.tenant_id, 'start_window') THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('privileged session %s cannot be started any more', session),
-            DETAIL = format('It was approved at %s, and had to be started within %s.', s.approved_at,
-                            authz.access_limit(s.tenant_id, 'start_window')),
-            HINT = 'Ask for a new one.';
+        PERFORM authz.refuse('access.start', s.tenant_id, 'privileged_access_session', session::text, 'wrong_state', '55000',
+            format('privileged session %s cannot be started any more', session),
+            format('It was approved at %s, and had to be started within %s.', s.approved_at,
+                   authz.access_limit(s.tenant_id, 'start_window')), 'Ask for a new one.');
     END IF;
     UPDATE authz.privileged_access_session
     SET started_at = start,
@@ -305,9 +296,10 @@ BEGIN
         OR (s.principal_id <> actor AND NOT authz.holds_access('access.approve', s.tenant_id, s.scope_type, s.scope_id)) THEN
         PERFORM authz.refuse_access('access.end', session, s.tenant_id, 'no_grant');
     END IF;
+    PERFORM authz.check_reason('access.end', session, s.tenant_id, reason, false);
     s := authz.lock_access(session);
     IF authz.access_state(s) NOT IN ('requested', 'approved', 'running') THEN
-        PERFORM authz.wrong_access_state(s, 'ended');
+        PERFORM authz.wrong_access_state('access.end', s, 'ended');
     END IF;
     UPDATE authz.privileged_access_session
     SET ended_at = clock_timestamp(), ended_by = actor, end_reason = reason
@@ -340,8 +332,8 @@ BEGIN
     IF NOT authz.holds_access('access.break_glass', tenant, scope_type, scope_id) THEN
         PERFORM authz.refuse_access('break_glass.start', NULL, tenant, 'no_grant');
     END IF;
-    PERFORM authz.check_reason(reason);
-    PERFORM authz.check_duration(duration);
+    PERFORM authz.check_reason('break_glass.start', NULL, tenant, reason);
+    PERFORM authz.check_duration('break_glass.start', NULL, tenant, duration);
     -- Two at once meet here, in every isolation level.
     INSERT INTO authz.sod_lock AS l (principal_id) VALUES (actor)
     ON CONFLICT (principal_id) DO UPDATE SET changes = l.changes + 1;
@@ -349,11 +341,10 @@ BEGIN
     WHERE p.principal_id = actor AND p.session_kind = 'break_glass'
       AND p.active_from <= clock_timestamp() AND p.active_until > clock_timestamp();
     IF FOUND THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = 'a break-glass session is running already',
-            DETAIL = format('It is %s, and expires at %s.', s.session_id, s.expires_at),
-            HINT = 'End it with authz_end_privileged_session before another one begins.';
+        PERFORM authz.refuse('break_glass.start', tenant, 'privileged_access_session', s.session_id::text, 'wrong_state',
+            '55000', 'a break-glass session is running already',
+            format('It is %s, and expires at %s.', s.session_id, s.expires_at),
+            'End it with authz_end_privileged_session before another one begins.');
     END IF;
     start := clock_timestamp();
     INSERT INTO authz.privileged_access_session
@@ -379,9 +370,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s authz.privileged_access_session := authz.lock_access_of_other(session, 'access.review');
 BEGIN
-    PERFORM authz.check_reason(note);
+    PERFORM authz.check_reason('access.review', session, s.tenant_id, note);
     IF s.started_at IS NULL OR s.reviewed_at IS NOT NULL OR authz.access_state(s) NOT IN ('ended', 'expired') THEN
-        PERFORM authz.wrong_access_state(s, 'reviewed');
+        PERFORM authz.wrong_access_state('access.review', s, 'reviewed');
     END IF;
     UPDATE authz.privileged_access_session
     SET reviewed_by = authz.session_principal(), reviewed_at = clock_timestamp(), review_note = note

@@ -208,6 +208,21 @@ pub fn parents_too_deep(limit: usize) -> ! {
     )
 }
 
+/// 55000: an UPDATE that would rewrite what was. `closers`: columns by which a row is closed.
+pub fn overwritten(table: &str, columns: &[&str], closers: &[&str]) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("UPDATE on {table} is refused: its rows are not overwritten"),
+        format!("Columns that may not be changed like this: {}.", columns.join(", ")),
+        if closers.is_empty() {
+            "These columns are fixed once they are set.".to_owned()
+        } else {
+            let closers = closers.join(" or ");
+            format!("Close this row (set {closers}, which may only become earlier) and insert a new one.")
+        },
+    )
+}
+
 /// 55000: a trigger function that was attached by hand to something that it does not know.
 pub fn misplaced_trigger(why: &str) -> ! {
     raise(

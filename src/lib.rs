@@ -51,7 +51,11 @@ pgrx::pg_module_magic!(name, version);
 mod authz {}
 
 extension_sql_file!("../sql/00_schema.sql", name = "schema", bootstrap);
-extension_sql_file!("../sql/05_guard.sql", name = "guard", requires = ["schema"]);
+extension_sql_file!(
+    "../sql/05_guard.sql",
+    name = "guard",
+    requires = ["schema", api::guard::refuse_overwrite]
+);
 extension_sql_file!("../sql/10_scope.sql", name = "scope", requires = ["guard"]);
 extension_sql_file!(
     "../sql/12_tenant_status.sql",
@@ -164,7 +168,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/82_privileged_access.sql",
     name = "privileged_access",
-    requires = ["audit", api::session::principal, api::session::tenant]
+    requires = ["audit", "administration"]
 );
 extension_sql_file!("../sql/84_login.sql", name = "login", requires = ["privileged_access"]);
 extension_sql_file!(

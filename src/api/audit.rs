@@ -1,8 +1,7 @@
 //! `authz_check` and `authz_require`: decisions that leave an event. And what other functions record events by.
 
 use super::id;
-use crate::cache;
-use crate::decision::{Ask, Asker};
+use crate::decision::{self, Ask, Asker};
 use crate::error;
 use crate::pg::json::JsonArgument;
 use crate::pg::{clock, statement};
@@ -115,83 +114,39 @@ fn require(permission: Option<&str>, resource: Option<Given<'_>>) {
     }
 }
 
-/// `authz_check(principal, permission, resource)` for uuid keys.
-#[pg_extern(name = "authz_check", volatile, parallel_unsafe)]
-fn check_uuid(
-    principal: Option<Uuid>,
-    permission: Option<&str>,
-    resource: Option<Uuid>,
-    tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonArgument>, "NULL"),
-) -> bool {
-    check(
-        principal,
-        permission,
-        resource.map(|r| Given::Uuid(id(r))),
-        tenant,
-        context,
-    )
-}
-
-/// The same for smallint, integer and bigint keys.
-#[pg_extern(name = "authz_check", volatile, parallel_unsafe)]
-fn check_int(
-    principal: Option<Uuid>,
-    permission: Option<&str>,
-    resource: Option<i64>,
-    tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonArgument>, "NULL"),
-) -> bool {
-    check(principal, permission, resource.map(Given::Int), tenant, context)
-}
-
-/// The same for text keys, and for keys of any type spelled as text.
-#[pg_extern(name = "authz_check", volatile, parallel_unsafe)]
-fn check_text(
-    principal: Option<Uuid>,
-    permission: Option<&str>,
-    resource: Option<&str>,
-    tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonArgument>, "NULL"),
-) -> bool {
-    check(principal, permission, resource.map(Given::Text), tenant, context)
-}
-
-/// `authz_require(permission, resource)`: the session's principal; without a session, refused.
-#[pg_extern(name = "authz_require", volatile, parallel_unsafe)]
-fn require_uuid(permission: Option<&str>, resource: Option<Uuid>) {
-    require(permission, resource.map(|r| Given::Uuid(id(r))));
-}
-
-/// The same for smallint, integer and bigint keys.
-#[pg_extern(name = "authz_require", volatile, parallel_unsafe)]
-fn require_int(permission: Option<&str>, resource: Option<i64>) {
-    require(permission, resource.map(Given::Int));
-}
-
-/// The same for text keys.
-#[pg_extern(name = "authz_require", volatile, parallel_unsafe)]
-fn require_text(permission: Option<&str>, resource: Option<&str>) {
-    require(permission, resource.map(Given::Text));
-}
-
-/// The privileged session of a principal that an event of a tenant belongs to: the one that the context names, or the
-/// first that is in force.
-fn privileged(principal: uuid::Uuid, tenant: Option<uuid::Uuid>) -> Option<uuid::Uuid> {
-    let subject = cache::subject(principal, &cache::policy())?;
-    let session = session::current();
-    let named = session.as_ref().and_then(|s| s.context["session_id"].as_str());
-    let in_force = || {
-        subject
-            .sessions
-            .iter()
-            .filter(|s| s.valid.contains(clock::now()) && (s.tenant.is_none() || s.tenant == tenant))
+macro_rules! check {
+    ($name:ident, $key:ty, $resource:ident => $given:expr) => {
+        /// `authz_check(principal, permission, resource)` for one form of keys.
+        #[pg_extern(name = "authz_check", volatile, parallel_unsafe)]
+        fn $name(
+            principal: Option<Uuid>,
+            permission: Option<&str>,
+            resource: Option<$key>,
+            tenant: default!(Option<Uuid>, "NULL"),
+            context: default!(Option<JsonArgument>, "NULL"),
+        ) -> bool {
+            check(
+                principal,
+                permission,
+                resource.map(|$resource| $given),
+                tenant,
+                context,
+            )
+        }
     };
-    in_force()
-        .find(|s| named == Some(s.id.to_string().as_str()))
-        .or_else(|| in_force().next())
-        .map(|s| s.id)
 }
+by_key!(check: check_uuid, check_int, check_text);
+
+macro_rules! require {
+    ($name:ident, $key:ty, $resource:ident => $given:expr) => {
+        /// `authz_require(permission, resource)` for one form of keys: the session's principal; without a session, refused.
+        #[pg_extern(name = "authz_require", volatile, parallel_unsafe)]
+        fn $name(permission: Option<&str>, resource: Option<$key>) {
+            require(permission, resource.map(|$resource| $given));
+        }
+    };
+}
+by_key!(require: require_uuid, require_int, require_text);
 
 #[allow(clippy::too_many_arguments)]
 fn event(
@@ -218,7 +173,7 @@ fn event(
             _ => error::bad_access_result(access_result),
         },
         reason: policy_reason,
-        privileged: principal.and_then(|p| privileged(p, tenant)),
+        privileged: principal.and_then(|p| decision::privileged_session(p, tenant)),
         context: context.as_ref().map(|c| &c.0),
     };
     Event::new(said, clock::wall())

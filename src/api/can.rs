@@ -1,5 +1,7 @@
 //! `authz_can` and `authz_can_many`.
 //!
+//! Keys are uuid, bigint (for smallint and integer as well) or text (for keys of any type spelled as text).
+//!
 //! A NULL argument is a deny, never NULL: in a policy `NOT (NULL)` and `coalesce(NULL, true)` are traps.
 
 use super::id;
@@ -43,65 +45,39 @@ fn session_can(permission: Option<&str>, resource: Option<Given<'_>>) -> bool {
     decision::check(permission, &ask) == Reason::Allowed
 }
 
-/// `authz_can(principal, permission, resource)` for uuid keys.
-#[pg_extern(name = "authz_can", stable, parallel_safe)]
-fn can_uuid(
-    principal: Option<Uuid>,
-    permission: Option<&str>,
-    resource: Option<Uuid>,
-    tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonArgument>, "NULL"),
-) -> bool {
-    can(
-        principal,
-        permission,
-        resource.map(|r| Given::Uuid(id(r))),
-        tenant,
-        context,
-    )
+macro_rules! can {
+    ($name:ident, $key:ty, $resource:ident => $given:expr) => {
+        /// `authz_can(principal, permission, resource)` for one form of keys.
+        #[pg_extern(name = "authz_can", stable, parallel_safe)]
+        fn $name(
+            principal: Option<Uuid>,
+            permission: Option<&str>,
+            resource: Option<$key>,
+            tenant: default!(Option<Uuid>, "NULL"),
+            context: default!(Option<JsonArgument>, "NULL"),
+        ) -> bool {
+            can(
+                principal,
+                permission,
+                resource.map(|$resource| $given),
+                tenant,
+                context,
+            )
+        }
+    };
 }
+by_key!(can: can_uuid, can_int, can_text);
 
-/// The same for smallint, integer and bigint keys.
-#[pg_extern(name = "authz_can", stable, parallel_safe)]
-fn can_int(
-    principal: Option<Uuid>,
-    permission: Option<&str>,
-    resource: Option<i64>,
-    tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonArgument>, "NULL"),
-) -> bool {
-    can(principal, permission, resource.map(Given::Int), tenant, context)
+macro_rules! session_can {
+    ($name:ident, $key:ty, $resource:ident => $given:expr) => {
+        /// `authz_can(permission, resource)` for one form of keys: the session's principal; without a session, no.
+        #[pg_extern(name = "authz_can", stable, parallel_safe)]
+        fn $name(permission: Option<&str>, resource: Option<$key>) -> bool {
+            session_can(permission, resource.map(|$resource| $given))
+        }
+    };
 }
-
-/// The same for text keys, and for keys of any type spelled as text.
-#[pg_extern(name = "authz_can", stable, parallel_safe)]
-fn can_text(
-    principal: Option<Uuid>,
-    permission: Option<&str>,
-    resource: Option<&str>,
-    tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonArgument>, "NULL"),
-) -> bool {
-    can(principal, permission, resource.map(Given::Text), tenant, context)
-}
-
-/// `authz_can(permission, resource)`: the session's principal; without a session, no.
-#[pg_extern(name = "authz_can", stable, parallel_safe)]
-fn session_can_uuid(permission: Option<&str>, resource: Option<Uuid>) -> bool {
-    session_can(permission, resource.map(|r| Given::Uuid(id(r))))
-}
-
-/// The same for smallint, integer and bigint keys.
-#[pg_extern(name = "authz_can", stable, parallel_safe)]
-fn session_can_int(permission: Option<&str>, resource: Option<i64>) -> bool {
-    session_can(permission, resource.map(Given::Int))
-}
-
-/// The same for text keys.
-#[pg_extern(name = "authz_can", stable, parallel_safe)]
-fn session_can_text(permission: Option<&str>, resource: Option<&str>) -> bool {
-    session_can(permission, resource.map(Given::Text))
-}
+by_key!(session_can: session_can_uuid, session_can_int, session_can_text);
 
 /// Decides for each resource, in the order given.
 fn can_many<T: Clone>(
@@ -136,49 +112,28 @@ fn can_many<T: Clone>(
         .collect()
 }
 
-/// `authz_can_many` for uuid keys.
-#[pg_extern(name = "authz_can_many", stable, parallel_safe)]
-fn can_many_uuid(
-    principal: Option<Uuid>,
-    permission: Option<&str>,
-    resources: Option<Vec<Option<Uuid>>>,
-    tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonArgument>, "NULL"),
-) -> TableIterator<'static, (name!(resource, Option<Uuid>), name!(allowed, bool))> {
-    TableIterator::new(can_many(principal, permission, resources, tenant, context, |r| {
-        Given::Uuid(id(*r))
-    }))
+macro_rules! can_many {
+    ($name:ident, $key:ty, $resource:ident => $given:expr) => {
+        /// `authz_can_many` for one form of keys.
+        #[pg_extern(name = "authz_can_many", stable, parallel_safe)]
+        fn $name(
+            principal: Option<Uuid>,
+            permission: Option<&str>,
+            resources: Option<Vec<Option<$key>>>,
+            tenant: default!(Option<Uuid>, "NULL"),
+            context: default!(Option<JsonArgument>, "NULL"),
+        ) -> TableIterator<'static, (name!(resource, Option<$key>), name!(allowed, bool))> {
+            TableIterator::new(can_many(
+                principal,
+                permission,
+                resources,
+                tenant,
+                context,
+                |$resource: &$key| $given,
+            ))
+        }
+    };
 }
-
-/// The same for smallint, integer and bigint keys.
-#[pg_extern(name = "authz_can_many", stable, parallel_safe)]
-fn can_many_int(
-    principal: Option<Uuid>,
-    permission: Option<&str>,
-    resources: Option<Vec<Option<i64>>>,
-    tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonArgument>, "NULL"),
-) -> TableIterator<'static, (name!(resource, Option<i64>), name!(allowed, bool))> {
-    TableIterator::new(can_many(principal, permission, resources, tenant, context, |r| {
-        Given::Int(*r)
-    }))
-}
-
-/// The same for text keys.
-#[pg_extern(name = "authz_can_many", stable, parallel_safe)]
-fn can_many_text(
-    principal: Option<Uuid>,
-    permission: Option<&str>,
-    resources: Option<Vec<Option<String>>>,
-    tenant: default!(Option<Uuid>, "NULL"),
-    context: default!(Option<JsonArgument>, "NULL"),
-) -> TableIterator<'static, (name!(resource, Option<String>), name!(allowed, bool))> {
-    TableIterator::new(can_many(
-        principal,
-        permission,
-        resources,
-        tenant,
-        context,
-        |r: &String| Given::Text(r),
-    ))
-}
+can_many!(can_many_uuid, Uuid, r => Given::Uuid(id(*r)));
+can_many!(can_many_int, i64, r => Given::Int(*r));
+can_many!(can_many_text, String, r => Given::Text(r));

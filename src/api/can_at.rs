@@ -35,6 +35,4 @@ macro_rules! can_at {
     };
 }
 
-can_at!(can_at_uuid, Uuid, r => Given::Uuid(id(r)));
-can_at!(can_at_int, i64, r => Given::Int(r));
-can_at!(can_at_text, &str, r => Given::Text(r));
+by_key!(can_at: can_at_uuid, can_at_int, can_at_text);

@@ -1,5 +1,14 @@
 //! The SQL surface: thin functions that take arguments apart, call, and convert the answer. One file a family.
 
+/// The three forms of a function, by the type of the resource's key.
+macro_rules! by_key {
+    ($form:ident: $uuid:ident, $int:ident, $text:ident) => {
+        $form!($uuid, Uuid, r => Given::Uuid(id(r)));
+        $form!($int, i64, r => Given::Int(r));
+        $form!($text, &str, r => Given::Text(r));
+    };
+}
+
 mod audit;
 mod audited_view;
 mod authority;
@@ -8,6 +17,7 @@ mod can_at;
 mod explain;
 mod export;
 mod mask;
+mod guard;
 mod permissions;
 mod principals;
 mod privileged;

@@ -62,40 +62,19 @@ fn permissions(
     rows
 }
 
-/// `authz_permissions` for uuid keys. Without `resource_type`: of every type that has a resource of that key.
-#[pg_extern(name = "authz_permissions", stable, parallel_safe)]
-fn permissions_uuid(
-    principal: Option<Uuid>,
-    resource: Option<Uuid>,
-    resource_type: default!(Option<&str>, "NULL"),
-    tenant: default!(Option<Uuid>, "NULL"),
-) -> TableIterator<'static, (name!(permission, String), name!(obligations, Option<JsonB>))> {
-    TableIterator::new(permissions(
-        principal,
-        resource.map(|r| Given::Uuid(id(r))),
-        resource_type,
-        tenant,
-    ))
+macro_rules! permissions {
+    ($name:ident, $key:ty, $resource:ident => $given:expr) => {
+        /// `authz_permissions` for one form of keys. Without `resource_type`: of every type that has a resource of that key.
+        #[pg_extern(name = "authz_permissions", stable, parallel_safe)]
+        fn $name(
+            principal: Option<Uuid>,
+            resource: Option<$key>,
+            resource_type: default!(Option<&str>, "NULL"),
+            tenant: default!(Option<Uuid>, "NULL"),
+        ) -> TableIterator<'static, (name!(permission, String), name!(obligations, Option<JsonB>))> {
+            let resource = resource.map(|$resource| $given);
+            TableIterator::new(permissions(principal, resource, resource_type, tenant))
+        }
+    };
 }
-
-/// The same for smallint, integer and bigint keys.
-#[pg_extern(name = "authz_permissions", stable, parallel_safe)]
-fn permissions_int(
-    principal: Option<Uuid>,
-    resource: Option<i64>,
-    resource_type: default!(Option<&str>, "NULL"),
-    tenant: default!(Option<Uuid>, "NULL"),
-) -> TableIterator<'static, (name!(permission, String), name!(obligations, Option<JsonB>))> {
-    TableIterator::new(permissions(principal, resource.map(Given::Int), resource_type, tenant))
-}
-
-/// The same for text keys.
-#[pg_extern(name = "authz_permissions", stable, parallel_safe)]
-fn permissions_text(
-    principal: Option<Uuid>,
-    resource: Option<&str>,
-    resource_type: default!(Option<&str>, "NULL"),
-    tenant: default!(Option<Uuid>, "NULL"),
-) -> TableIterator<'static, (name!(permission, String), name!(obligations, Option<JsonB>))> {
-    TableIterator::new(permissions(principal, resource.map(Given::Text), resource_type, tenant))
-}
+by_key!(permissions: permissions_uuid, permissions_int, permissions_text);

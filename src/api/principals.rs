@@ -30,56 +30,30 @@ fn principals(
         .collect()
 }
 
-/// `authz_principals` for uuid keys.
-#[pg_extern(name = "authz_principals", stable, parallel_safe)]
-fn principals_uuid(
-    permission: Option<&str>,
-    resource: Option<Uuid>,
-    tenant: default!(Option<Uuid>, "NULL"),
-    at: default!(Option<TimestampWithTimeZone>, "NULL"),
-) -> TableIterator<
-    'static,
-    (
-        name!(principal, Uuid),
-        name!(via, Option<String>),
-        name!(binding, Option<Uuid>),
-    ),
-> {
-    TableIterator::new(principals(permission, resource.map(|r| Given::Uuid(id(r))), tenant, at))
+macro_rules! principals {
+    ($name:ident, $key:ty, $resource:ident => $given:expr) => {
+        /// `authz_principals` for one form of keys.
+        #[pg_extern(name = "authz_principals", stable, parallel_safe)]
+        fn $name(
+            permission: Option<&str>,
+            resource: Option<$key>,
+            tenant: default!(Option<Uuid>, "NULL"),
+            at: default!(Option<TimestampWithTimeZone>, "NULL"),
+        ) -> TableIterator<
+            'static,
+            (
+                name!(principal, Uuid),
+                name!(via, Option<String>),
+                name!(binding, Option<Uuid>),
+            ),
+        > {
+            TableIterator::new(principals(
+                permission,
+                resource.map(|$resource| $given),
+                tenant,
+                at,
+            ))
+        }
+    };
 }
-
-/// The same for smallint, integer and bigint keys.
-#[pg_extern(name = "authz_principals", stable, parallel_safe)]
-fn principals_int(
-    permission: Option<&str>,
-    resource: Option<i64>,
-    tenant: default!(Option<Uuid>, "NULL"),
-    at: default!(Option<TimestampWithTimeZone>, "NULL"),
-) -> TableIterator<
-    'static,
-    (
-        name!(principal, Uuid),
-        name!(via, Option<String>),
-        name!(binding, Option<Uuid>),
-    ),
-> {
-    TableIterator::new(principals(permission, resource.map(Given::Int), tenant, at))
-}
-
-/// The same for text keys.
-#[pg_extern(name = "authz_principals", stable, parallel_safe)]
-fn principals_text(
-    permission: Option<&str>,
-    resource: Option<&str>,
-    tenant: default!(Option<Uuid>, "NULL"),
-    at: default!(Option<TimestampWithTimeZone>, "NULL"),
-) -> TableIterator<
-    'static,
-    (
-        name!(principal, Uuid),
-        name!(via, Option<String>),
-        name!(binding, Option<Uuid>),
-    ),
-> {
-    TableIterator::new(principals(permission, resource.map(Given::Text), tenant, at))
-}
+by_key!(principals: principals_uuid, principals_int, principals_text);

@@ -58,6 +58,14 @@ const fn as_whom(by_principal: Option<bool>) -> As {
 
 macro_rules! row_forms {
     ($row:ident, $exact:ident, $condition:ident, $key:ty, $argument:ident => $given:expr) => {
+        row_forms! {
+            ($row, $exact, $condition, $key, $argument => $given)
+            (organization: Uuid = "NULL", team: Uuid = "NULL", project: Uuid = "NULL", owner: Uuid = "NULL",
+             confidentiality: &str = "NULL", deleted: bool = "false", parent: &str = "NULL")
+        }
+    };
+    (($row:ident, $exact:ident, $condition:ident, $key:ty, $argument:ident => $given:expr)
+     ($($column:ident: $type:ty = $default:tt),*)) => {
         /// May the session use the permission on a row with these columns? For policies: USING and WITH CHECK.
         #[pg_extern(name = "authz_row", stable, parallel_safe)]
         #[allow(clippy::too_many_arguments)]
@@ -65,27 +73,10 @@ macro_rules! row_forms {
             permission: Option<&str>,
             key: Option<$key>,
             tenant: Option<Uuid>,
-            organization: default!(Option<Uuid>, "NULL"),
-            team: default!(Option<Uuid>, "NULL"),
-            project: default!(Option<Uuid>, "NULL"),
-            owner: default!(Option<Uuid>, "NULL"),
-            confidentiality: default!(Option<&str>, "NULL"),
-            deleted: default!(Option<bool>, "false"),
-            parent: default!(Option<&str>, "NULL"),
+            $($column: default!(Option<$type>, $default),)*
         ) -> bool {
             let key = key.map(|$argument| $given);
-            let row = Passed {
-                permission,
-                key,
-                tenant,
-                organization,
-                team,
-                project,
-                owner,
-                confidentiality,
-                deleted,
-                parent,
-            };
+            let row = Passed { permission, key, tenant, $($column,)* };
             // Of the row as such nothing is known here: a condition that asks for it is false.
             row.decide(As::Session, &Columns::Missing(Cell::new(false)))
                 .unwrap_or(false)
@@ -100,29 +91,12 @@ macro_rules! row_forms {
             permission: Option<&str>,
             key: Option<$key>,
             tenant: Option<Uuid>,
-            organization: Option<Uuid>,
-            team: Option<Uuid>,
-            project: Option<Uuid>,
-            owner: Option<Uuid>,
-            confidentiality: Option<&str>,
-            deleted: Option<bool>,
-            parent: Option<&str>,
+            $($column: Option<$type>,)*
             stored: Option<bool>,
             by_principal: Option<bool>,
         ) -> Option<bool> {
             let key = key.map(|$argument| $given);
-            let row = Passed {
-                permission,
-                key,
-                tenant,
-                organization,
-                team,
-                project,
-                owner,
-                confidentiality,
-                deleted,
-                parent,
-            };
+            let row = Passed { permission, key, tenant, $($column,)* };
             let columns = match stored {
                 Some(true) => Columns::Stored,
                 _ => Columns::Missing(Cell::new(false)),
@@ -137,13 +111,7 @@ macro_rules! row_forms {
             permission: Option<&str>,
             key: Option<$key>,
             tenant: Option<Uuid>,
-            organization: Option<Uuid>,
-            team: Option<Uuid>,
-            project: Option<Uuid>,
-            owner: Option<Uuid>,
-            confidentiality: Option<&str>,
-            deleted: Option<bool>,
-            parent: Option<&str>,
+            $($column: Option<$type>,)*
             row: Option<Record>,
             by_principal: Option<bool>,
         ) -> bool {
@@ -151,18 +119,7 @@ macro_rules! row_forms {
                 return false;
             };
             let key = key.map(|$argument| $given);
-            let row = Passed {
-                permission,
-                key,
-                tenant,
-                organization,
-                team,
-                project,
-                owner,
-                confidentiality,
-                deleted,
-                parent,
-            };
+            let row = Passed { permission, key, tenant, $($column,)* };
             row.decide(as_whom(by_principal), &Columns::Given(&columns)) == Some(true)
         }
     };

@@ -35,6 +35,12 @@ pub fn statement_start() -> Instant {
     unsafe { GetCurrentStatementStartTimestamp() }
 }
 
+/// When the current transaction began: `now()` in SQL.
+pub fn transaction_start() -> Instant {
+    // SAFETY: returns a variable of the backend, which every transaction has set.
+    unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
+}
+
 /// Raises 54001 where the stack is nearly used up: code that recurses over users' input asks first.
 pub fn check_stack_depth() {
     // SAFETY: takes no argument and has no effect but the error.

@@ -428,6 +428,40 @@ impl Tuple<'_> {
         self.datum(attno).is_none()
     }
 
+    /// The columns whose stored values are not those of another row of the same type: number and name. Generated
+    /// columns are left out.
+    pub fn differences(&self, other: &Tuple<'_>) -> Vec<(i16, String)> {
+        // SAFETY: a descriptor has as many attributes as it says.
+        let natts = unsafe { (*self.desc).natts };
+        (0..natts)
+            .filter_map(|n| {
+                // SAFETY: as above; names end with a NUL.
+                let attribute = unsafe { &*attribute(self.desc, n) };
+                let compared = !attribute.attisdropped && attribute.attgenerated == 0;
+                if !compared || self.is_same(other, attribute) {
+                    return None;
+                }
+                // SAFETY: as above.
+                let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
+                Some((attribute.attnum, name.to_string_lossy().into_owned()))
+            })
+            .collect()
+    }
+
+    fn is_same(&self, other: &Tuple<'_>, attribute: &pg_sys::FormData_pg_attribute) -> bool {
+        match (self.datum(attribute.attnum), other.datum(attribute.attnum)) {
+            (None, None) => true,
+            // SAFETY: both values are of the attribute's type. An error (in unpacking one) becomes a panic, as it does
+            // in every function of pg_sys.
+            (Some(one), Some(two)) => unsafe {
+                pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                    datum_image_eq(one, two, attribute.attbyval, i32::from(attribute.attlen))
+                })
+            },
+            _ => false,
+        }
+    }
+
     /// The whole row as JSON.
     pub fn json(&self) -> serde_json::Value {
         // SAFETY: a composite datum made of a valid tuple is what `row_to_json` takes; it returns text, copied here.
@@ -452,7 +486,7 @@ impl Tuple<'_> {
         for n in 0..unsafe { (*self.desc).natts } {
             // SAFETY: as above; names end with a NUL.
             unsafe {
-                let attribute = &*pg_sys::TupleDescAttr(self.desc, n);
+                let attribute = &*attribute(self.desc, n);
                 if attribute.attgenerated as u8 == pg_sys::ATTRIBUTE_GENERATED_VIRTUAL {
                     let name = CStr::from_ptr(attribute.attname.data.as_ptr());
                     columns.remove(name.to_string_lossy().as_ref());
@@ -463,4 +497,29 @@ impl Tuple<'_> {
 
     #[cfg(not(feature = "pg18"))]
     const fn leave_out_virtual_columns(&self, _: &mut serde_json::Value) {}
+}
+
+unsafe extern "C-unwind" {
+    /// Are two values stored as the same bytes, once they are unpacked?
+    fn datum_image_eq(one: pg_sys::Datum, two: pg_sys::Datum, by_value: bool, length: i32) -> bool;
+}
+
+/// The nth attribute.
+///
+/// # Safety
+/// The descriptor is valid and has more than `n` attributes.
+#[cfg(feature = "pg18")]
+unsafe fn attribute(desc: pg_sys::TupleDesc, n: i32) -> *const pg_sys::FormData_pg_attribute {
+    // SAFETY: by the caller.
+    unsafe { pg_sys::TupleDescAttr(desc, n) }
+}
+
+/// The nth attribute.
+///
+/// # Safety
+/// The descriptor is valid and has more than `n` attributes.
+#[cfg(not(feature = "pg18"))]
+unsafe fn attribute(desc: pg_sys::TupleDesc, n: i32) -> *const pg_sys::FormData_pg_attribute {
+    // SAFETY: by the caller.
+    unsafe { (*desc).attrs.as_ptr().add(n as usize) }
 }

@@ -56,6 +56,23 @@ impl<'a> Fired<'a> {
         self.rows().last()
     }
 
+    /// The old row and the new one of an UPDATE.
+    pub fn update(&self) -> Option<[Tuple<'a>; 2]> {
+        let mut rows = self.rows();
+        Some([rows.next()?, rows.next()?])
+    }
+
+    /// The trigger's table, with its schema.
+    pub fn table(&self) -> String {
+        // SAFETY: the relation is open during the call; its names end with a NUL.
+        unsafe {
+            let class = (*self.data.tg_relation).rd_rel;
+            let schema = pg_sys::get_namespace_name((*class).relnamespace);
+            let quoted = pg_sys::quote_qualified_identifier(schema, (*class).relname.data.as_ptr());
+            std::ffi::CStr::from_ptr(quoted).to_string_lossy().into_owned()
+        }
+    }
+
     /// The attribute number of a column of the trigger's table.
     pub fn column(&self, name: &str) -> Option<i16> {
         let name = CString::new(name).ok()?;

@@ -94,7 +94,7 @@ pub fn verify(anchor: Option<&str>) -> Verdict {
             }
         }
     }
-    for (table, key) in seal::tables() {
+    for (table, key) in seal::TABLES {
         for cluster in seal::clusters(table) {
             verdict.unsealed += unsealed(table, key, cluster);
         }

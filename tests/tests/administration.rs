@@ -755,36 +755,78 @@ fn what_is_refused_to_those_who_may() {
             ),
         ],
     );
-    // Faults that a constraint or the library finds: nothing was decided, so nothing is recorded.
-    for (who, call, sqlstate) in [
-        ("root", "authz_define_role('viewer')", "23505"),
-        ("root", "authz_define_permission('case.view')", "23505"),
-        ("tina", "authz_add_member('{alice}', '{acme}')", "23505"),
-        (
-            "tina",
-            "authz_share('cse', '{affair}', 'case.view', 'principal', '{alice}', '{acme}')",
-            "42704",
-        ),
-        (
-            "tina",
-            "authz_share('case', '{affair}', 'case.veiw', 'principal', '{alice}', '{acme}')",
-            "42704",
-        ),
-        ("root", "authz_allow_role('viewer', 'case.veiw')", "42704"),
-        ("root", "authz_imply_permission('case.veiw', 'member.manage')", "42704"),
-        (
-            "root",
-            "authz_inherit_role('authz.administrator', 'authz.administrator')",
-            "55000",
-        ),
-    ] {
-        refused(
-            &mut office.as_(who),
-            &with_ids(&format!("SELECT {call}")),
-            sqlstate,
-            &[],
-        );
-    }
+    // What a constraint, a trigger or the library finds is a refused attempt as well.
+    execute(
+        &mut office.owner(),
+        "INSERT INTO authz.sod_constraint (constraint_name, role_codes) VALUES ('four eyes', '{viewer,editor}')",
+    );
+    made(
+        &mut office.as_("tina"),
+        "authz_assign_role('{alice}', 'viewer', '{acme}')",
+    );
+    all_refused(
+        &office,
+        &[
+            ("root", "authz_define_role('viewer')", "23505", "duplicate"),
+            ("root", "authz_define_permission('case.view')", "23505", "duplicate"),
+            ("tina", "authz_add_member('{alice}', '{acme}')", "23505", "duplicate"),
+            (
+                "tina",
+                "authz_assign_role('{alice}', 'viewer', '{acme}')",
+                "23505",
+                "duplicate",
+            ),
+            (
+                "tina",
+                "authz_assign_role('{alice}', 'editor', '{acme}')",
+                "23514",
+                "four eyes",
+            ),
+            (
+                "tina",
+                "authz_share('cse', '{affair}', 'case.view', 'principal', '{alice}', '{acme}')",
+                "42704",
+                "cse",
+            ),
+            (
+                "tina",
+                "authz_share('case', '{affair}', 'case.veiw', 'principal', '{alice}', '{acme}')",
+                "42704",
+                "case.view",
+            ),
+            (
+                "tina",
+                "authz_deny('case', NULL, 'case.veiw', 'any', NULL, '{acme}', reason => 'r')",
+                "42704",
+                "case.view",
+            ),
+            ("root", "authz_allow_role('viewer', 'case.veiw')", "42704", "case.view"),
+            (
+                "root",
+                "authz_imply_permission('case.veiw', 'member.manage')",
+                "42704",
+                "case.view",
+            ),
+            (
+                "root",
+                "authz_imply_permission('member.manage', 'member.manage')",
+                "23514",
+                "cycle",
+            ),
+            (
+                "root",
+                "authz_allow_role('viewer', 'member.manage', 'context.mfa ==')",
+                "22023",
+                "CEL",
+            ),
+            (
+                "root",
+                "authz_inherit_role('authz.administrator', 'authz.administrator')",
+                "55000",
+                "system role",
+            ),
+        ],
+    );
 }
 
 /// Each function does what it says, once; what is closed is closed, not deleted.
@@ -1580,7 +1622,7 @@ fn internals_are_closed_to_runtime_roles() {
         "authz.set_member_status('{alice}', '{acme}', 'revoked', 'r', false)",
         "authz.open_membership('member.manage', '{acme}', '{alice}')",
         "authz.sod_use('case.view', 'case', 'x', '{acme}')",
-        "authz.add_change_event('x', '{}', '{}', '{}', '{}', '{}', NULL, NULL)",
+        "authz.change_of('x', '{}', '{}', '{}', '{}', '{}', NULL)",
     ] {
         refused(&mut c, &with_ids(&format!("SELECT {call}")), "42501", &["authz"]);
     }
