@@ -186,6 +186,48 @@ fn rows_in_use_are_left_for_the_next_time_and_two_runs_do_not_wait_for_each_othe
     }
 }
 
+/// What keeps one step from being done (a lock, a tenant's malformed settings) does not undo the others.
+#[test]
+fn a_step_that_fails_takes_nothing_else_back() {
+    let db = Db::new();
+    let mut c = db.connect();
+    fill(&mut c);
+    let mut other = db.connect();
+    execute(
+        &mut other,
+        "BEGIN; LOCK TABLE authz.tenant_membership IN EXCLUSIVE MODE",
+    );
+    execute(
+        &mut c,
+        "SET lock_timeout = '100ms';
+         UPDATE authz.tenant SET settings = '{\"privileged_access\": {\"start_window\": \"soon\"}}'",
+    );
+    let done = c
+        .query("SELECT step, done FROM authz_maintain()", &[])
+        .unwrap()
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect::<BTreeMap<String, Option<i64>>>();
+    let of = |step: &str| done[step];
+    assert_eq!(of("role assignments closed"), Some(1));
+    assert_eq!(of("access grants closed"), Some(1));
+    assert_eq!(of("tenant memberships closed"), None, "somebody holds the table");
+    assert_eq!(of("privileged sessions closed"), Some(1));
+    assert_eq!(
+        of("approvals that were not used in time closed"),
+        None,
+        "the setting is no interval"
+    );
+    assert!(of("partitions of the audit tables made").is_some());
+    let reason: String = value(&mut c, "SELECT current_setting('authz.change_reason')", &[]);
+    assert_eq!(reason, "");
+    execute(&mut other, "ROLLBACK");
+    execute(&mut c, "UPDATE authz.tenant SET settings = '{}'");
+    let done = maintain(&mut c);
+    assert_eq!(done["tenant memberships closed"], 1);
+    assert_eq!(done["approvals that were not used in time closed"], 1);
+}
+
 #[test]
 fn maintenance_is_for_those_who_are_granted_it() {
     let db = Db::new();
