@@ -84,21 +84,64 @@ CREATE VIEW authz.access_while_held WITH (security_barrier) AS
            e.resource_id, e.access_result, e.policy_reason, e.request_id, e.support_session_id, e.asked_by
     FROM authz.binding_evidence AS b
     CROSS JOIN LATERAL (
-        -- One at a time: the principal itself, or whoever was a member of the team.
+        -- One at a time: the principal itself; or whoever was in the team or organization, or in a team inside of it; or
+        -- whoever held the role, or one that inherits it. Who was in two of these at once is one.
         SELECT b.grantee_id::pg_catalog.uuid AS principal_id, b.active_from, b.active_until
         WHERE b.grantee_type OPERATOR(pg_catalog.=) 'principal'
         UNION ALL
-        SELECT m.principal_id, greatest(m.active_from, b.active_from), least(m.active_until, b.active_until)
-        FROM authz.team_membership_history AS m
-        WHERE b.grantee_type OPERATOR(pg_catalog.=) 'team' AND m.tenant_id OPERATOR(pg_catalog.=) b.tenant_id
-          AND m.team_id OPERATOR(pg_catalog.=) b.grantee_id::pg_catalog.uuid
+        SELECT grantee.principal_id, pg_catalog.lower(held.time), pg_catalog.upper(held.time)
+        FROM (
+            WITH RECURSIVE organization (organization_id) AS (
+                SELECT b.grantee_id::pg_catalog.uuid WHERE b.grantee_type OPERATOR(pg_catalog.=) 'organization'
+                UNION
+                SELECT o.organization_id
+                FROM organization AS above
+                JOIN authz.organization AS o ON o.parent_organization_id OPERATOR(pg_catalog.=) above.organization_id
+                WHERE o.tenant_id OPERATOR(pg_catalog.=) b.tenant_id
+            ), team (team_id) AS (
+                SELECT b.grantee_id::pg_catalog.uuid WHERE b.grantee_type OPERATOR(pg_catalog.=) 'team'
+                UNION
+                SELECT t.team_id
+                FROM organization AS o
+                JOIN authz.team AS t ON t.organization_id OPERATOR(pg_catalog.=) o.organization_id
+                WHERE t.tenant_id OPERATOR(pg_catalog.=) b.tenant_id
+                UNION
+                SELECT t.team_id
+                FROM team AS above JOIN authz.team AS t ON t.parent_team_id OPERATOR(pg_catalog.=) above.team_id
+                WHERE t.tenant_id OPERATOR(pg_catalog.=) b.tenant_id
+            ), role (role_code, active_from, active_until) AS (
+                SELECT b.grantee_id COLLATE "C", '-infinity'::pg_catalog.timestamptz, 'infinity'::pg_catalog.timestamptz
+                WHERE b.grantee_type OPERATOR(pg_catalog.=) 'role'
+                UNION
+                SELECT i.role_code, greatest(i.active_from, r.active_from), least(i.active_until, r.active_until)
+                FROM role AS r
+                JOIN authz.role_inheritance AS i ON i.inherited_role_code OPERATOR(pg_catalog.=) r.role_code
+            ), part (principal_id, active_from, active_until) AS (
+                SELECT m.principal_id, m.active_from, m.active_until
+                FROM team AS t
+                JOIN authz.team_membership_history AS m ON m.team_id OPERATOR(pg_catalog.=) t.team_id
+                WHERE m.tenant_id OPERATOR(pg_catalog.=) b.tenant_id
+                UNION ALL
+                SELECT a.principal_id, greatest(a.active_from, r.active_from), least(a.active_until, r.active_until)
+                FROM role AS r
+                JOIN authz.principal_role_assignment AS a ON a.role_code OPERATOR(pg_catalog.=) r.role_code
+                WHERE a.tenant_id IS NULL OR a.tenant_id OPERATOR(pg_catalog.=) b.tenant_id
+            )
+            SELECT p.principal_id,
+                   pg_catalog.range_agg(pg_catalog.tstzrange(greatest(p.active_from, b.active_from),
+                                                             least(p.active_until, b.active_until))) AS times
+            FROM part AS p
+            WHERE greatest(p.active_from, b.active_from) OPERATOR(pg_catalog.<) least(p.active_until, b.active_until)
+            GROUP BY p.principal_id
+        ) AS grantee
+        CROSS JOIN LATERAL pg_catalog.unnest(grantee.times) AS held (time)
     ) AS h
     JOIN authz.access_audit_event AS e
       ON e.principal_id OPERATOR(pg_catalog.=) h.principal_id
      AND e.occurred_at OPERATOR(pg_catalog.>=) h.active_from AND e.occurred_at OPERATOR(pg_catalog.<) h.active_until
      AND (b.tenant_id IS NULL OR e.tenant_id OPERATOR(pg_catalog.=) b.tenant_id);
 COMMENT ON VIEW authz.access_while_held IS
-    'What a principal did, or was refused, while it held a binding (its own, or one of a team that it was in), in the binding''s tenant. Ask it for a binding_id or a grantee: it is as large as the history.';
+    'What a principal did, or was refused, while it held a binding (its own, or that of a team or organization that it was in, also by a team inside, or of a role that it held), in the binding''s tenant. Ask it for a binding_id or a grantee: it is as large as the history.';
 COMMENT ON COLUMN authz.access_while_held.binding_kind IS 'Kind of the binding, as in authz.binding_evidence.';
 COMMENT ON COLUMN authz.access_while_held.binding_id IS 'Key of the binding.';
 COMMENT ON COLUMN authz.access_while_held.what IS 'The role, permission, or kind of session.';

@@ -195,6 +195,52 @@ fn r55_what_was_accessed_while_it_was_held_and_nothing_from_before_after_or_else
     );
 }
 
+/// Nested groups (DESIGN): what is given to the whole is given to its parts, so what was done by it is evidence of it.
+/// Who is in two parts at once did it once.
+#[test]
+fn r55_what_was_accessed_by_way_of_teams_inside_teams_organizations_and_roles() {
+    let db = Db::new();
+    let mut c = db.connect();
+    let acme = world(&mut c);
+    make::organization(&mut c, acme, "house", None);
+    make::organization(&mut c, acme, "floor", Some(id("house")));
+    make::team(&mut c, acme, "watch", None, Some(id("floor")));
+    make::team(&mut c, acme, "shift", Some(id("watch")), None);
+    make::team(&mut c, acme, "crew", Some(id("shift")), None);
+    make::role(&mut c, "senior", &[]);
+    make::inherit(&mut c, "senior", "viewer");
+    make::join_team(&mut c, acme, id("crew"), id("bob"));
+    make::join_team(&mut c, acme, id("watch"), id("bob"));
+    make::join_team(&mut c, acme, id("night"), id("rob"));
+    make::assign(&mut c, acme, id("ada"), "senior", "team", id("night"));
+    let mut grant = |who: (&str, &str)| make::grant(&mut c, acme, ("case", id("matter")), who, "case.view");
+    let bindings = [
+        grant(("team", &id("watch").to_string())),
+        grant(("organization", &id("house").to_string())),
+        grant(("role", "viewer")),
+    ];
+    for who in ["bob", "ada", "rob", "alice"] {
+        assert_eq!(check(&mut c, who, "matter"), who == "bob" || who == "ada", "{who}");
+    }
+    for (binding, who) in bindings.iter().zip(["bob", "bob", "ada"]) {
+        assert_eq!(
+            accesses(&mut c, *binding),
+            [(id(who), id("matter").to_string(), "allowed".to_owned())]
+        );
+    }
+    execute(
+        &mut c,
+        "UPDATE authz.team_membership_history SET valid_until = clock_timestamp();
+         UPDATE authz.role_inheritance SET valid_until = clock_timestamp()",
+    );
+    for who in ["bob", "ada"] {
+        assert!(!check(&mut c, who, "matter"), "{who}");
+    }
+    for binding in bindings {
+        assert_eq!(accesses(&mut c, binding).len(), 1, "not what came after");
+    }
+}
+
 /// Whoever asks about somebody else leaves an event that names both: nobody's evidence can be made up by another.
 #[test]
 fn a_question_about_somebody_does_not_pass_for_what_he_did() {
