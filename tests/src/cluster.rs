@@ -44,21 +44,48 @@ fn fresh_directory() -> PathBuf {
     directory
 }
 
+/// A directory with the data of a new cluster.
+fn new_data() -> PathBuf {
+    let directory = fresh_directory();
+    run(as_owner(&program("initdb"))
+        .args([
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+            "-D",
+        ])
+        .arg(directory.join("data")));
+    directory
+}
+
 impl Cluster {
     /// A new cluster with the settings given (lines of postgresql.conf).
     pub fn start(settings: &[&str]) -> Cluster {
-        let directory = fresh_directory();
-        let data = directory.join("data");
-        run(as_owner(&program("initdb"))
-            .args([
-                "--username=postgres",
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--no-sync",
-                "-D",
-            ])
-            .arg(&data));
+        Cluster::launch(new_data(), settings)
+    }
+
+    /// What `pg_upgrade` makes of this cluster: a new one, whose system identifier is another. Both are of the version
+    /// under test.
+    pub fn upgrade(self, settings: &[&str]) -> Cluster {
+        run(as_owner(&program("pg_ctl"))
+            .args(["stop", "-m", "fast", "-w", "-D"])
+            .arg(self.directory.join("data")));
+        let directory = new_data();
+        let programs = program("");
+        run(as_owner(&program("pg_upgrade"))
+            .current_dir(&directory)
+            .args(["--username=postgres", "--old-datadir"])
+            .arg(self.directory.join("data"))
+            .arg("--new-datadir")
+            .arg(directory.join("data"))
+            .arg("--old-bindir")
+            .arg(&programs)
+            .arg("--new-bindir")
+            .arg(&programs)
+            .arg("--socketdir")
+            .arg(&directory));
         Cluster::launch(directory, settings)
     }
 

@@ -22,6 +22,7 @@ fn fill(db: &Db) {
     make::member(&mut c, acme, "alice");
     make::case(&mut c, acme, "affair");
     make::assign(&mut c, acme, id("alice"), "viewer", "tenant", acme);
+    make::member(&mut c, acme, "bob");
     execute(&mut c, "SELECT authz.prepare_audit_partitions(1)");
 }
 
@@ -548,8 +549,8 @@ fn rounds() -> u32 {
 }
 
 /// In every round several connections check, require and seal until a process is killed with signal 9: a backend, a
-/// worker, or the postmaster. What was acknowledged is there, once; and the chain verifies against the last head that
-/// was acknowledged.
+/// worker, or the postmaster. What was acknowledged is there, once; the chain verifies against the last head that was
+/// acknowledged; and no check that begins after a revocation was acknowledged allows, before the kill or after it.
 #[test]
 fn every_acknowledged_event_survives_kill_9() {
     let mut cluster = Cluster::start(PRELOADED);
@@ -557,7 +558,7 @@ fn every_acknowledged_event_survives_kill_9() {
     fill(&db);
     let name = db.name.clone();
     let mut anchor = "authz1:0:".to_owned() + &"0".repeat(64);
-    let mut acknowledged: u64 = 0;
+    let (mut acknowledged, mut revoked): (u64, u64) = (0, 0);
     for round in 0..rounds() {
         let stop = Arc::new(AtomicBool::new(false));
         let done = Arc::new(AtomicU64::new(0));
@@ -584,6 +585,10 @@ fn every_acknowledged_event_survives_kill_9() {
                 head
             })
         };
+        let revoker = {
+            let (server, name, stop) = (cluster.server.clone(), name.clone(), stop.clone());
+            std::thread::spawn(move || grant_and_revoke(&server, &name, &stop))
+        };
         let at_least = 20 + u64::from(round % 7) * 15;
         soon("there is load", || done.load(Ordering::Relaxed) >= at_least);
         let victim = {
@@ -609,6 +614,8 @@ fn every_acknowledged_event_survives_kill_9() {
         if let Some(head) = sealer.join().unwrap() {
             anchor = head;
         }
+        let (revocations, last) = revoker.join().unwrap();
+        revoked += revocations;
         soon("the server is back", || {
             cluster
                 .server
@@ -616,6 +623,10 @@ fn every_acknowledged_event_survives_kill_9() {
                 .is_ok_and(|mut c| c.simple_query("SELECT 1").is_ok())
         });
         let mut c = cluster.server.connect(&name, "postgres");
+        if let Some(expected) = last {
+            let allowed: bool = value(&mut c, MAY_BOB, &[&id("bob"), &id("affair")]);
+            assert_eq!(allowed, expected, "round {round}: what was acknowledged about bob");
+        }
         settle(&mut c);
         for (worker, n) in &kept {
             acknowledged += n;
@@ -651,7 +662,54 @@ fn every_acknowledged_event_survives_kill_9() {
             verdict.get::<_, Option<String>>(1)
         );
     }
-    println!("{} rounds, {acknowledged} acknowledged events", rounds());
+    println!(
+        "{} rounds, {acknowledged} acknowledged events, {revoked} revocations",
+        rounds()
+    );
+    assert!(revoked > 0);
+}
+
+const MAY_BOB: &str = "SELECT authz_can($1::uuid, 'case.view', $2::uuid)";
+
+/// Gives Bob a role and takes it from him, in turns, and asks another connection in between. How often it was taken, and
+/// what was acknowledged last; nothing, if the kill came before an answer.
+fn grant_and_revoke(server: &Server, name: &str, stop: &AtomicBool) -> (u64, Option<bool>) {
+    let (Ok(mut writer), Ok(mut reader)) = (
+        server.try_connect(name, "postgres"),
+        server.try_connect(name, "postgres"),
+    ) else {
+        return (0, None);
+    };
+    let (bob, affair) = (id("bob"), id("affair"));
+    let mut revoked = 0;
+    // What a former round left is not known.
+    let mut steps = [
+        (
+            "UPDATE authz.principal_role_assignment SET revoked_at = greatest(now(), granted_at)
+              WHERE principal_id = $1 AND revoked_at IS NULL",
+            false,
+        ),
+        (
+            "INSERT INTO authz.principal_role_assignment (tenant_id, principal_id, role_code, scope_type, scope_id)
+             SELECT tenant_id, $1, 'viewer', 'tenant', tenant_id::text FROM authz.tenant",
+            true,
+        ),
+    ]
+    .iter()
+    .cycle();
+    let mut last = None;
+    while !stop.load(Ordering::Relaxed) {
+        let Some((change, expected)) = steps.next() else { break };
+        if writer.execute(*change, &[&bob]).is_err() {
+            return (revoked, None);
+        }
+        last = Some(*expected);
+        revoked += u64::from(!expected);
+        if let Ok(row) = reader.query_one(MAY_BOB, &[&bob, &affair]) {
+            assert_eq!(row.get::<_, bool>(0), *expected, "after {change}");
+        }
+    }
+    (revoked, last)
 }
 
 /// Checks (committed or rolled back) and denials, numbered; how many were acknowledged.
