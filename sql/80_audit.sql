@@ -40,7 +40,7 @@ COMMENT ON COLUMN authz.access_audit_event.access_result IS 'allowed or denied.'
 COMMENT ON COLUMN authz.access_audit_event.policy_reason IS 'Reason code of a denial.';
 COMMENT ON COLUMN authz.access_audit_event.request_id IS 'From the context: the application''s request.';
 COMMENT ON COLUMN authz.access_audit_event.support_session_id IS
-    'The privileged session that was in force for the resource; NULL: none.';
+    'The privileged session that was in force for the resource, or for the principal where no tenant is named; NULL: none.';
 COMMENT ON COLUMN authz.access_audit_event.source_ip IS 'From the context: where the request came from.';
 COMMENT ON COLUMN authz.access_audit_event.user_agent IS 'From the context: what the request was made with.';
 COMMENT ON COLUMN authz.access_audit_event.occurred_at IS 'When it happened.';

@@ -14,7 +14,7 @@ use crate::store::When;
 use authz_engine::condition::Attributes;
 use authz_engine::decide::Silent;
 use authz_engine::name::{Kind, Permission};
-use authz_engine::subject::{BindingIndex, Grantee};
+use authz_engine::subject::{BindingIndex, Grantee, PrivilegedSession};
 use authz_engine::{Explanation, Found, Instant, Key, Question, Reason, Resource, Subject, decide, explain};
 use serde_json::Value;
 use std::cell::Cell;
@@ -131,11 +131,8 @@ impl Asker {
 
     /// The privileged session that is in force for the principal and covers the resource.
     pub fn privileged(&self, resource: &Resource) -> Option<Uuid> {
-        self.subject
-            .as_ref()?
-            .privileged(resource, self.at())
-            .next()
-            .map(|s| s.id)
+        let in_force: Vec<_> = self.subject.as_ref()?.privileged(resource, self.at()).collect();
+        evident(&in_force)
     }
 
     /// Finds the resource and decides.
@@ -393,7 +390,19 @@ pub fn check_row(code: &str, row: RowCheck<'_>, who: As, columns: &Columns<'_>) 
 /// The privileged session that a principal acts under in a tenant (`None`: in any), now: what audit events name.
 pub fn privileged_session(principal: Uuid, tenant: Option<Uuid>) -> Option<Uuid> {
     let subject = current(Some(principal)).1?;
-    Some(subject.privileged_sessions(tenant, clock::now()).first()?.id)
+    evident(&subject.privileged_sessions(tenant, clock::now()))
+}
+
+/// Of several privileged sessions the one that evidence names: break-glass, which nothing hides; else the one that the
+/// session's context names; else the first.
+fn evident(in_force: &[&PrivilegedSession]) -> Option<Uuid> {
+    let first = in_force.first()?;
+    let session = session::current();
+    let named = session.as_ref().and_then(|s| s.context["session_id"].as_str());
+    let is_named = |s: &&&PrivilegedSession| named == Some(s.id.to_string().as_str());
+    let break_glass = in_force.iter().find(|s| s.break_glass);
+    let chosen = break_glass.or_else(|| in_force.iter().find(is_named));
+    Some(chosen.unwrap_or(first).id)
 }
 
 /// Does the session act under a support session that was not approved to reach sensitive data? Then what it sees is

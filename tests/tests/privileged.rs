@@ -453,39 +453,84 @@ fn who_lacks_the_permission_at_that_scope_is_refused_in_words_that_tell_nothing(
     assert_eq!(w.events("break_glass.start", "bea", "allowed"), 0);
 }
 
+/// A refusal with a hint that is recorded, once, whatever is rolled back (R53).
+#[track_caller]
+fn refused_and_recorded(c: &mut Client, call: &str, sqlstate: &str, words: &[&str]) {
+    let before = denials(c);
+    refused_with_hint(c, &format!("SELECT {call}"), sqlstate, words);
+    assert_eq!(denials(c) - before, 1, "{call}");
+}
+
 #[test]
 fn malformed_arguments_are_refused() {
     let w = world();
-    let (mut sam, mut bea) = (w.of("sam"), w.of("bea"));
+    let (mut sam, mut ann, mut bea, mut rita) = (w.of("sam"), w.of("ann"), w.of("bea"), w.of("rita"));
     let acme = id("acme");
+    let (asked, over) = (request(&mut sam, ""), request(&mut sam, ""));
+    approve(&mut ann, over);
+    start(&mut sam, over);
+    for reason in ["''", "E' \\n\\t '", "U&'\\200B'"] {
+        refused_and_recorded(
+            &mut ann,
+            &format!("authz_approve_access('{asked}', {reason})"),
+            "22023",
+            &["reason"],
+        );
+        refused_and_recorded(
+            &mut sam,
+            &format!("authz_end_privileged_session('{asked}', {reason})"),
+            "22023",
+            &["reason"],
+        );
+    }
+    call(&mut sam, &format!("authz_end_privileged_session('{over}')"));
     for reason in ["NULL", "''", "E' \\n\\t '"] {
-        refused_with_hint(
-            &mut sam,
-            &format!("SELECT authz_request_access({reason}, '{acme}')"),
-            "22023",
-            &["reason"],
-        );
-        refused_with_hint(
-            &mut bea,
-            &format!("SELECT authz_break_glass({reason}, '{acme}')"),
-            "22023",
-            &["reason"],
-        );
+        for (c, function) in [
+            (&mut sam, format!("authz_request_access({reason}, '{acme}')")),
+            (&mut bea, format!("authz_break_glass({reason}, '{acme}')")),
+            (&mut ann, format!("authz_reject_access('{asked}', {reason})")),
+            (&mut rita, format!("authz_review_access('{over}', {reason})")),
+        ] {
+            refused_and_recorded(c, &function, "22023", &["reason"]);
+        }
     }
+    approve(&mut ann, asked);
     for duration in ["0", "-1 hour"] {
-        refused_with_hint(
-            &mut sam,
-            &format!("SELECT authz_request_access('x', '{acme}', duration => '{duration}')"),
-            "22023",
-            &["duration"],
-        );
-        refused_with_hint(
-            &mut bea,
-            &format!("SELECT authz_break_glass('x', '{acme}', duration => '{duration}')"),
-            "22023",
-            &["duration"],
-        );
+        for call in [
+            format!("authz_request_access('x', '{acme}', duration => '{duration}')"),
+            format!("authz_start_privileged_session('{asked}', '{duration}')"),
+        ] {
+            refused_and_recorded(&mut sam, &call, "22023", &["duration"]);
+        }
+        let call = format!("authz_break_glass('x', '{acme}', duration => '{duration}')");
+        refused_and_recorded(&mut bea, &call, "22023", &["duration"]);
     }
+    // A scope of no known type, and states that do not fit.
+    refused_and_recorded(
+        &mut sam,
+        &format!("authz_request_access('x', '{acme}', 'cse', 'x')"),
+        "42704",
+        &["cse"],
+    );
+    refused_and_recorded(
+        &mut sam,
+        &format!("authz_start_privileged_session('{over}')"),
+        "55000",
+        &["ended"],
+    );
+    refused_and_recorded(
+        &mut ann,
+        &format!("authz_approve_access('{over}')"),
+        "55000",
+        &["ended"],
+    );
+    call(&mut bea, &format!("authz_break_glass('x', '{acme}')"));
+    refused_and_recorded(
+        &mut bea,
+        &format!("authz_break_glass('x', '{acme}')"),
+        "55000",
+        &["already"],
+    );
 }
 
 #[test]
@@ -1095,6 +1140,86 @@ fn r31_support_is_masked_unless_approved_for_sensitive_data_and_events_carry_the
         &[&id("bea"), &id("affair")],
     );
     assert_eq!(explained["id"], broken.to_string(), "{explained:#}");
+}
+
+/// What evidence names of several sessions: break-glass, whatever the caller's context says; then what the context says.
+/// An event without a tenant carries any that is in force, one of a tenant only what covers it.
+#[test]
+fn events_carry_break_glass_before_what_the_context_names() {
+    let mut w = world();
+    let mut bea = w.of("bea");
+    for (session, minutes) in [("mild", 3), ("milder", 2)] {
+        execute(
+            &mut w.admin,
+            &format!(
+                "INSERT INTO authz.privileged_access_session
+                     (session_id, session_kind, principal_id, tenant_id, access_reason, requested_at, approved_by, approved_at,
+                      started_at, expires_at)
+                 SELECT '{}', 'support', '{}', '{}', 'x', t, '{}', t, t, t + interval '1 hour'
+                   FROM (SELECT now() - interval '{minutes} minutes') AS a (t)",
+                id(session),
+                id("bea"),
+                id("acme"),
+                id("ann")
+            ),
+        );
+    }
+    let mut carried = |context: &str, tenant: &str| -> Vec<Option<Uuid>> {
+        execute(
+            &mut w.admin,
+            &format!(
+                "SELECT authz_set_session('{}', context => '{context}', is_local => false)",
+                id("bea")
+            ),
+        );
+        let tenant = if tenant.is_empty() {
+            "NULL".to_owned()
+        } else {
+            format!("'{}'", id(tenant))
+        };
+        w.admin
+            .query(
+                &format!(
+                    "WITH made AS MATERIALIZED (SELECT authz.record_access('x.do', 'x', '1', {tenant}, 'allowed') AS one,
+                                                       authz_check('{}', 'case.view', '{}'::uuid) AS two)
+                     SELECT 1 FROM made WHERE one IS NOT NULL AND two",
+                    id("bea"),
+                    id("affair")
+                ),
+                &[],
+            )
+            .unwrap_or_else(|e| panic!("{}", report(&e)));
+        w.admin
+            .query(
+                "SELECT support_session_id FROM authz.access_audit_event
+                  WHERE action_code IN ('x.do', 'case.view') ORDER BY occurred_at DESC LIMIT 2",
+                &[],
+            )
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect()
+    };
+    let named = |session: Uuid| format!("{{\"session_id\": \"{session}\"}}");
+    for which in ["mild", "milder"] {
+        assert_eq!(carried(&named(id(which)), "acme"), [Some(id(which)); 2], "{which}");
+        assert_eq!(
+            carried(&named(id(which)), ""),
+            [Some(id(which)); 2],
+            "{which}, without a tenant"
+        );
+    }
+    assert_eq!(
+        carried(&named(id("mild")), "globex"),
+        [Some(id("mild")), None],
+        "another tenant's"
+    );
+    let broken = call(&mut bea, &format!("authz_break_glass('fire', '{}')", id("acme")));
+    assert_eq!(
+        carried(&named(id("mild")), "acme"),
+        [Some(broken); 2],
+        "nothing hides it"
+    );
 }
 
 #[test]
