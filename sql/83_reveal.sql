@@ -60,7 +60,8 @@ BEGIN
             MESSAGE = format('%s is not protected', coalesce(target::text, 'NULL')), HINT = 'Fields are revealed of protected tables (authz_protect).';
     END IF;
     PERFORM authz.classifiable_column(target, column_name);
-    PERFORM authz.check_reason(reason);
+    PERFORM authz.demand_reason(kind.resource_type || '.reveal', authz.session_tenant(), kind.resource_type, key,
+                                coalesce(reason, ''), true);
     class := authz.class_of(target, column_name);
     SELECT d.permission_code INTO permission FROM authz.permission_definition AS d
     WHERE d.resource_type = kind.resource_type

@@ -18,6 +18,7 @@ mod explain;
 mod export;
 mod mask;
 mod guard;
+mod mask;
 mod permissions;
 mod principals;
 mod privileged;
