@@ -1,5 +1,6 @@
--- The cost of evidence: authz_check beside the bare INSERT of the same rows, sealing and verifying. Prints lines of
--- label <tab> number <tab> aside. Variables: n_checks (events of one round), n_rounds, n_sealed (events that are sealed).
+-- The cost of evidence: authz_check beside the bare INSERT of the same rows, sealing and verifying, granting and closing
+-- many rows, questions about the past. Prints lines of label <tab> number <tab> aside. Variables: n_checks (events of one
+-- round), n_rounds, n_sealed (events that are sealed), n_bulk (rows that are granted and closed).
 
 SELECT authz.prepare_audit_partitions(2) >= 0 AS prepared \gset
 
@@ -76,3 +77,83 @@ SELECT clock_timestamp() AS begun \gset
 SELECT valid, events AS verified FROM authz_audit_verify() \gset
 SELECT 'authz_audit_verify', :verified / extract(epoch FROM clock_timestamp() - :'begun'),
        format('%s events, valid: %s', :verified, :'valid');
+
+-- Granting and closing many rows in one statement each, beside the same statements on the table without the extension's
+-- triggers (its foreign keys and indexes stay). All of it is taken back.
+CREATE TABLE bench.bulk_lap (what text, triggers boolean, round integer, seconds double precision);
+CREATE PROCEDURE bench.bulk_laps(wanted integer, rounds integer) LANGUAGE plpgsql AS $$
+DECLARE
+    begun    timestamptz;
+    granted  double precision;
+    closed   double precision;
+    triggers boolean;
+BEGIN
+    FOR round IN 0 .. rounds LOOP
+        FOREACH triggers IN ARRAY '{true,false}'::boolean[] LOOP
+            IF NOT triggers THEN
+                ALTER TABLE authz.resource_access_grant DISABLE TRIGGER USER;
+            END IF;
+            begun := clock_timestamp();
+            INSERT INTO authz.resource_access_grant (tenant_id, resource_type, resource_id, grantee_type, grantee_id, permission_code)
+            SELECT m.tenant, 'case', bench.id('bulk', n), 'principal', m.principal, 'case.view'
+            FROM generate_series(1, wanted) AS n, (SELECT tenant, principal FROM bench.mgr LIMIT 1) AS m;
+            granted := extract(epoch FROM clock_timestamp() - begun);
+            begun := clock_timestamp();
+            UPDATE authz.resource_access_grant SET revoked_at = now() WHERE granted_at = now();
+            closed := extract(epoch FROM clock_timestamp() - begun);
+            ROLLBACK;
+            INSERT INTO bench.bulk_lap VALUES ('grant', triggers, round, granted), ('close', triggers, round, closed);
+            COMMIT;
+        END LOOP;
+    END LOOP;
+END
+$$;
+CALL bench.bulk_laps(:n_bulk, 3);
+SELECT format(CASE what WHEN 'grant' THEN 'grant of %s rows, as a multiple of the plain INSERT'
+                        ELSE 'closing %s rows, as a multiple of the plain UPDATE' END, :n_bulk),
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) FILTER (WHERE triggers)
+       / percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) FILTER (WHERE NOT triggers),
+       format('%s s and %s s',
+              round((percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) FILTER (WHERE triggers))::numeric, 2),
+              round((percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) FILTER (WHERE NOT triggers))::numeric, 2))
+FROM bench.bulk_lap WHERE round > 0 GROUP BY what ORDER BY what DESC;
+VACUUM ANALYZE authz.resource_access_grant;
+
+-- Checks at instants of the last year, in which grants came and went: three times for each question, one after the other.
+INSERT INTO authz.permission_definition (permission_code, resource_type, action_code) VALUES ('case.past', 'case', 'past');
+CREATE PROCEDURE bench.past() LANGUAGE plpgsql AS $$
+BEGIN
+    FOR n IN 1 .. 3 LOOP
+        INSERT INTO authz.resource_access_grant (tenant_id, resource_type, resource_id, grantee_type, grantee_id, permission_code, granted_at)
+        SELECT DISTINCT m.tenant, 'case', m.resource::text, 'principal', m.principal::text, 'case.past',
+               date_trunc('day', now()) - n * interval '100 days'
+        FROM bench.many AS m;
+        UPDATE authz.resource_access_grant SET revoked_at = granted_at + interval '50 days'
+        WHERE permission_code = 'case.past' AND revoked_at IS NULL AND granted_at = date_trunc('day', now()) - n * interval '100 days';
+        COMMIT;
+    END LOOP;
+END
+$$;
+SELECT count(*) AS n_changes FROM authz.access_change_event \gset
+CALL bench.past();
+SELECT count(*) - :n_changes AS n_changes FROM authz.access_change_event \gset
+VACUUM ANALYZE authz.resource_access_grant, authz.access_change_event;
+CREATE TABLE bench.past_lap (us double precision, allowed boolean);
+CREATE PROCEDURE bench.past_laps(calls integer) LANGUAGE plpgsql AS $$
+DECLARE
+    begun   timestamptz;
+    allowed boolean;
+    q       record;
+BEGIN
+    FOR q IN SELECT m.*, now() - random() * interval '300 days' AS at FROM bench.many AS m ORDER BY random() LIMIT calls LOOP
+        begun := clock_timestamp();
+        allowed := authz_can_at(q.principal, 'case.past', q.resource, q.at, q.tenant);
+        INSERT INTO bench.past_lap VALUES (extract(epoch FROM clock_timestamp() - begun) * 1e6, allowed);
+    END LOOP;
+END
+$$;
+CALL bench.past_laps(2000);
+SELECT format('authz_can_at, over %s changes', :n_changes), percentile_cont(0.5) WITHIN GROUP (ORDER BY us),
+       format('95 %% within %s us, %s %% allowed', round((percentile_cont(0.95) WITHIN GROUP (ORDER BY us))::numeric),
+              round(100.0 * count(*) FILTER (WHERE allowed) / count(*)))
+FROM bench.past_lap;

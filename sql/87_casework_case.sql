@@ -29,10 +29,12 @@ REVOKE ALL ON FUNCTION casework.wrong_state(text, casework.case_record, text, te
 
 CREATE FUNCTION casework.record(permission text, c casework.case_record, actor uuid, reason text, context jsonb) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT authz.sod_use(permission, 'case'::text, c.case_id::text, c.tenant_id, actor);
     SELECT authz.record_access(permission, 'case', c.case_id::text, c.tenant_id, 'allowed', NULL::text,
                                context || jsonb_build_object('reason', coalesce(reason, authz.change_reason())), actor)
 $$;
-COMMENT ON FUNCTION casework.record(text, casework.case_record, uuid, text, jsonb) IS 'Writes the access event of what was done to a case.';
+COMMENT ON FUNCTION casework.record(text, casework.case_record, uuid, text, jsonb) IS
+    'Writes the access event of what was done to a case; 23514 where a dynamic separation of duty forbids it.';
 REVOKE ALL ON FUNCTION casework.record(text, casework.case_record, uuid, text, jsonb) FROM PUBLIC;
 
 -- The history's trigger takes the reason from the setting, which afterwards says what it said before.

@@ -1,7 +1,7 @@
 -- Decisions on cases move from status to status by these functions alone. Each asks, in this order: are the arguments
 -- there; may the actor do it (the decision rule, with all of its steps), and may the session act for the actor; is the
 -- actor assigned to the case; is there a reason; then, with the row locked, all of the authority again; is the transition
--- legal; have other eyes seen it. Without authority nobody learns whether there is such a decision: the same words for
+-- legal; have other eyes seen it; does a dynamic separation of duty forbid it. Without authority nobody learns whether there is such a decision: the same words for
 -- what is forbidden and what is not there. Refusals are recorded and outlive the rollback.
 --
 -- Calls name every argument's type: see 86_work.sql.
@@ -91,6 +91,8 @@ BEGIN
             'The actor, or who acts for the actor, is an author of this decision or submitted it.',
             'Let another approver who is assigned to the case decide.');
     END IF;
+
+    PERFORM authz.sod_use(permission, 'decision'::text, decision::text, tenant, actor);
 
     UPDATE casework.case_decision AS x
     SET status = becomes,

@@ -79,6 +79,25 @@ COMMENT ON FUNCTION casework.guard_decision() IS
     'Trigger: legal transitions only; what is submitted is not edited (SQLSTATE 55000). Remembers who edited a draft.';
 REVOKE ALL ON FUNCTION casework.guard_decision() FROM PUBLIC;
 
+-- Drafting and editing are not done by functions: here they count as uses of a role (dynamic separation of duty).
+CREATE FUNCTION casework.use_decision() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF authz.session_principal() IS NOT NULL THEN
+        PERFORM authz.sod_use(CASE TG_OP WHEN 'INSERT' THEN 'decision.create' ELSE 'decision.edit' END, 'decision'::text,
+                              NEW.decision_id::text, NEW.tenant_id, authz.session_principal());
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION casework.use_decision() IS
+    'Trigger (AFTER): notes that the session''s principal drafts or edits a decision; 23514 where a dynamic separation of duty forbids it.';
+REVOKE ALL ON FUNCTION casework.use_decision() FROM PUBLIC;
+CREATE TRIGGER use_insert AFTER INSERT ON casework.case_decision
+    FOR EACH ROW EXECUTE FUNCTION casework.use_decision();
+CREATE TRIGGER use_update AFTER UPDATE ON casework.case_decision
+    FOR EACH ROW WHEN (OLD.outcome IS DISTINCT FROM NEW.outcome) EXECUTE FUNCTION casework.use_decision();
+
 CREATE TRIGGER guard_update BEFORE UPDATE ON casework.case_record
     FOR EACH ROW EXECUTE FUNCTION authz.refuse_overwrite('{"owning_org_id": "free", "owning_team_id": "free",
         "owner_principal_id": "free", "title": "free", "confidentiality_level": "free", "status": "free",

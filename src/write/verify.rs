@@ -95,6 +95,10 @@ pub fn verify(anchor: Option<&str>) -> Verdict {
         }
     }
     for (table, key) in seal::TABLES {
+        verdict.problem = without_place(table, key);
+        if verdict.problem.is_some() {
+            return verdict;
+        }
         for cluster in seal::clusters(table) {
             verdict.unsealed += unsealed(table, key, cluster);
         }
@@ -292,6 +296,30 @@ impl Batch<'_> {
         );
         leaves
     }
+}
+
+/// An event that would be in no batch, now or later: only somebody who has removed the constraints can make one.
+fn without_place(table: &str, key: &str) -> Option<Problem> {
+    let mut problem = None;
+    query::for_each(
+        &format!(
+            "SELECT e.{key} FROM authz.{table} AS e WHERE e.cluster_id IS NULL OR e.xact IS NULL OR e.{key} IS NULL LIMIT 1"
+        ),
+        &[],
+        &[],
+        |row| {
+            problem = Some(Problem {
+                what: "inserted",
+                table: table.to_owned(),
+                key: row.uuid(0).map(|k| k.to_string()).unwrap_or_default(),
+                seal: 0,
+                detail: "The event says of no transaction that it was written by it, so that it is never sealed."
+                    .to_owned(),
+            });
+            true
+        },
+    );
+    problem
 }
 
 /// Events of a table and a cluster that no seal covers yet.

@@ -172,7 +172,7 @@ fn tamper(c: &mut Client, rng: &mut StdRng) -> Tampering {
     let number = rng.random_range(1..=seals);
     let set = |names: &[&String]| names.iter().map(|n| (*n).clone()).collect::<BTreeSet<_>>();
     let every = || keys.iter().cloned().collect::<BTreeSet<_>>();
-    let (what, sql, named, anchored) = match rng.random_range(0..14) {
+    let (what, sql, named, anchored) = match rng.random_range(0..15) {
         0..4 => {
             let new = match (column.as_str(), kind.as_str()) {
                 ("change_type", _) => "CASE change_type WHEN 'insert' THEN 'update' ELSE 'insert' END".to_owned(),
@@ -221,6 +221,21 @@ fn tamper(c: &mut Client, rng: &mut StdRng) -> Tampering {
             BTreeSet::new(),
             false,
         ),
+        13 => {
+            let place = ["cluster_id", "xact"].choose(rng).unwrap();
+            (
+                format!("a row of {table} inserted without {place}"),
+                format!(
+                    "ALTER TABLE authz.{table} ALTER {place} DROP NOT NULL;
+                     CREATE TEMP TABLE forged ON COMMIT DROP AS SELECT * FROM authz.{table} WHERE {key} = '{one}';
+                     UPDATE forged SET {key} = gen_random_uuid(), {place} = NULL;
+                     SELECT set_config('test.key', (SELECT {key}::text FROM forged), true);
+                     INSERT INTO authz.{table} ({names}) SELECT {names} FROM forged"
+                ),
+                BTreeSet::new(),
+                false,
+            )
+        }
         7 if table == "access_audit_event" && one != other => (
             "the contents of two rows exchanged".to_owned(),
             format!(

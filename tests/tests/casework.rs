@@ -263,6 +263,70 @@ fn r27_forbidden_foreign_and_absent_have_the_same_words() {
     assert_eq!(status(&mut owner, d), "submitted");
 }
 
+/// A dynamic separation of duty that the installation adds counts what is done to one case or decision, by whatever way.
+#[test]
+fn r30_dynamic_separation_of_duty_holds_in_controlled_writes() {
+    let w = Casework::new();
+    let mut owner = w.owner();
+    make::role(&mut owner, "sealer", &["case.view", "case.seal"]);
+    make::role(&mut owner, "remover", &["case.view", "case.delete", "case.restore"]);
+    for role in ["sealer", "remover"] {
+        make::assign(&mut owner, id("acme"), id("eve"), role, "tenant", id("acme"));
+    }
+    execute(
+        &mut owner,
+        "INSERT INTO authz.sod_constraint (constraint_name, constraint_kind, role_codes, resource_type)
+         VALUES ('seal or remove', 'dynamic', '{sealer,remover}', 'case'),
+                ('write or remove', 'dynamic', '{case_investigator,remover}', 'decision')",
+    );
+    let mut eve = w.of("eve");
+    execute(&mut eve, &on_case("delete_case", "eve"));
+    execute(&mut eve, &on_case("restore_case", "eve"));
+    denied(
+        &mut eve,
+        &on_case("seal_case", "eve"),
+        "23514",
+        &["seal or remove", "sealer"],
+    );
+    // Who holds one of them is not concerned.
+    execute(&mut w.of("dora"), &on_case("seal_case", "dora"));
+    let used: Vec<String> = value(
+        &mut owner,
+        "SELECT array_agg(array_to_string(role_codes, ',') ORDER BY role_codes) FROM authz.sod_use",
+        &[],
+    );
+    assert_eq!(used, ["remover"]);
+}
+
+/// Drafting is no function call, and counts as well.
+#[test]
+fn r30_who_drafted_in_one_role_does_not_withdraw_in_another() {
+    let w = Casework::new();
+    let mut owner = w.owner();
+    make::role(&mut owner, "canceller", &["decision.view", "decision.withdraw"]);
+    execute(
+        &mut owner,
+        "INSERT INTO authz.sod_constraint (constraint_name, constraint_kind, role_codes, resource_type)
+         VALUES ('write or withdraw', 'dynamic', '{case_investigator,canceller}', 'decision')",
+    );
+    // Investigators may withdraw what they wrote, in that role.
+    let d = w.draft();
+    execute(&mut w.of("ann"), &act("withdraw", d, "ann"));
+    let d = w.draft();
+    execute(
+        &mut owner,
+        "UPDATE authz.role_permission SET valid_until = clock_timestamp()
+          WHERE role_code = 'case_investigator' AND permission_code = 'decision.withdraw'",
+    );
+    make::assign(&mut owner, id("acme"), id("ann"), "canceller", "tenant", id("acme"));
+    denied(
+        &mut w.of("ann"),
+        &act("withdraw", d, "ann"),
+        "23514",
+        &["write or withdraw"],
+    );
+}
+
 #[test]
 fn r30_bad_arguments() {
     let w = Casework::new();
