@@ -58,36 +58,21 @@ COMMENT ON FUNCTION authz.holds_access(text, uuid, text, text) IS
     'Does the session''s principal hold the permission at the scope of a privileged session (NULL: its tenant, or the platform)?';
 REVOKE ALL ON FUNCTION authz.holds_access(text, uuid, text, text) FROM PUBLIC;
 
-CREATE FUNCTION authz.check_reason(action text, session uuid, tenant uuid, reason text, required boolean DEFAULT true)
-RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF authz.is_blank(reason) OR (required AND reason IS NULL) THEN
-        PERFORM authz.refuse(action, tenant, 'privileged_access_session', session::text, 'bad_argument', '22023',
-            CASE WHEN reason IS NULL THEN 'a reason must be given' ELSE 'the reason is blank' END, NULL,
-            'Say what for, in words that whoever reviews it will understand.');
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION authz.check_reason(text, uuid, uuid, text, boolean) IS
-    'Refuses (22023) a reason that is blank, or missing where one is required.';
-REVOKE ALL ON FUNCTION authz.check_reason(text, uuid, uuid, text, boolean) FROM PUBLIC;
-
 -- Intervals are compared by months of 30 days, but a month that is added has as many as it has: "1000 months -30000 days"
 -- compares as nothing and lasts a year. So only instants are compared. And a day has 24 hours: in a TimeZone of the
 -- caller's making it can have 190.
-CREATE FUNCTION authz.check_duration(action text, session uuid, tenant uuid, duration interval) RETURNS void
+CREATE FUNCTION authz.check_duration(action text, tenant uuid, kind text, id text, duration interval) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' AS $$
 BEGIN
     IF duration <= interval '0' OR now() + duration <= now() THEN
-        PERFORM authz.refuse(action, tenant, 'privileged_access_session', session::text, 'bad_argument', '22023',
-                             'the duration must be positive', NULL, 'Leave it out for as long as is allowed.');
+        PERFORM authz.refuse_argument(action, tenant, kind, id, 'the duration must be positive',
+                                      'Leave it out for as long as is allowed.');
     END IF;
 END
 $$;
-COMMENT ON FUNCTION authz.check_duration(text, uuid, uuid, interval) IS
+COMMENT ON FUNCTION authz.check_duration(text, uuid, text, text, interval) IS
     'Refuses (22023) a duration that is not positive; NULL is none.';
-REVOKE ALL ON FUNCTION authz.check_duration(text, uuid, uuid, interval) FROM PUBLIC;
+REVOKE ALL ON FUNCTION authz.check_duration(text, uuid, text, text, interval) FROM PUBLIC;
 
 -- Access to what nobody asked for in particular is told at once, to whoever listens and to the server's log. Anybody who
 -- can connect can listen, so the message names the session and nothing else. The log has one line of JSON, in which no
@@ -124,8 +109,8 @@ BEGIN
     IF NOT authz.holds_access('access.request', tenant, scope_type, scope_id) THEN
         PERFORM authz.refuse_access('access.request', NULL, tenant, 'no_grant');
     END IF;
-    PERFORM authz.check_reason('access.request', NULL, tenant, reason);
-    PERFORM authz.check_duration('access.request', NULL, tenant, duration);
+    PERFORM authz.demand_reason('access.request', tenant, 'privileged_access_session', NULL, coalesce(reason, ''), true);
+    PERFORM authz.check_duration('access.request', tenant, 'privileged_access_session', NULL, duration);
     INSERT INTO authz.privileged_access_session
         (session_kind, principal_id, tenant_id, scope_type, scope_id, access_reason, ticket_reference, includes_sensitive,
          requested_at, requested_duration)
@@ -207,7 +192,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s authz.privileged_access_session := authz.lock_access_of_other(session, 'access.approve');
 BEGIN
-    PERFORM authz.check_reason('access.approve', session, s.tenant_id, reason, false);
+    PERFORM authz.demand_reason('access.approve', s.tenant_id, 'privileged_access_session', session::text, reason);
     -- A break-glass session runs before it is approved: the approval opens sensitive data to it.
     IF s.approved_by IS NOT NULL OR authz.access_state(s) <> (CASE s.session_kind WHEN 'support' THEN 'requested' ELSE 'running' END) THEN
         PERFORM authz.wrong_access_state('access.approve', s, 'approved');
@@ -228,7 +213,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s authz.privileged_access_session := authz.lock_access_of_other(session, 'access.approve');
 BEGIN
-    PERFORM authz.check_reason('access.reject', session, s.tenant_id, reason);
+    PERFORM authz.demand_reason('access.reject', s.tenant_id, 'privileged_access_session', session::text, coalesce(reason, ''), true);
     IF authz.access_state(s) <> 'requested' THEN
         PERFORM authz.wrong_access_state('access.reject', s, 'rejected');
     END IF;
@@ -256,7 +241,7 @@ BEGIN
         OR NOT authz.holds_access('access.request', s.tenant_id, s.scope_type, s.scope_id) THEN
         PERFORM authz.refuse_access('access.start', session, s.tenant_id, 'no_grant');
     END IF;
-    PERFORM authz.check_duration('access.start', session, s.tenant_id, duration);
+    PERFORM authz.check_duration('access.start', s.tenant_id, 'privileged_access_session', session::text, duration);
     s := authz.lock_access(session);
     start := clock_timestamp();
     IF authz.access_state(s) <> 'approved' THEN
@@ -296,7 +281,7 @@ BEGIN
         OR (s.principal_id <> actor AND NOT authz.holds_access('access.approve', s.tenant_id, s.scope_type, s.scope_id)) THEN
         PERFORM authz.refuse_access('access.end', session, s.tenant_id, 'no_grant');
     END IF;
-    PERFORM authz.check_reason('access.end', session, s.tenant_id, reason, false);
+    PERFORM authz.demand_reason('access.end', s.tenant_id, 'privileged_access_session', session::text, reason);
     s := authz.lock_access(session);
     IF authz.access_state(s) NOT IN ('requested', 'approved', 'running') THEN
         PERFORM authz.wrong_access_state('access.end', s, 'ended');
@@ -332,8 +317,8 @@ BEGIN
     IF NOT authz.holds_access('access.break_glass', tenant, scope_type, scope_id) THEN
         PERFORM authz.refuse_access('break_glass.start', NULL, tenant, 'no_grant');
     END IF;
-    PERFORM authz.check_reason('break_glass.start', NULL, tenant, reason);
-    PERFORM authz.check_duration('break_glass.start', NULL, tenant, duration);
+    PERFORM authz.demand_reason('break_glass.start', tenant, 'privileged_access_session', NULL, coalesce(reason, ''), true);
+    PERFORM authz.check_duration('break_glass.start', tenant, 'privileged_access_session', NULL, duration);
     -- Two at once meet here, in every isolation level.
     INSERT INTO authz.sod_lock AS l (principal_id) VALUES (actor)
     ON CONFLICT (principal_id) DO UPDATE SET changes = l.changes + 1;
@@ -370,7 +355,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s authz.privileged_access_session := authz.lock_access_of_other(session, 'access.review');
 BEGIN
-    PERFORM authz.check_reason('access.review', session, s.tenant_id, note);
+    PERFORM authz.demand_reason('access.review', s.tenant_id, 'privileged_access_session', session::text, coalesce(note, ''), true);
     IF s.started_at IS NULL OR s.reviewed_at IS NOT NULL OR authz.access_state(s) NOT IN ('ended', 'expired') THEN
         PERFORM authz.wrong_access_state('access.review', s, 'reviewed');
     END IF;

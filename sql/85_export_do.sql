@@ -123,8 +123,8 @@ BEGIN
             DETAIL = 'It is not in authz.export_definition, or it was closed there.',
             HINT = 'Have it defined with authz_define_export.';
     END IF;
-    PERFORM authz.check_reason(reason);
-    PERFORM authz.check_duration(authz_request_export.lifetime);
+    PERFORM authz.demand_reason('export.request', j.tenant_id, 'data_export_job', NULL, coalesce(reason, ''), true);
+    PERFORM authz.check_duration('export.request', j.tenant_id, 'data_export_job', NULL, authz_request_export.lifetime);
     j.columns := coalesce(authz_request_export.columns, d.columns);
     IF jsonb_typeof(j.filters) <> 'array' OR j.filters @? '$[*] ? (@.type() != "object")' OR jsonb_array_length(j.filters) > 100 THEN
         RAISE EXCEPTION USING
@@ -289,7 +289,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     j authz.data_export_job := authz.lock_export('export.end', export, 'any');
 BEGIN
-    PERFORM authz.check_reason(reason);
+    PERFORM authz.demand_reason('export.end', j.tenant_id, 'data_export_job', export::text, coalesce(reason, ''), true);
     UPDATE authz.data_export_job
     SET status = CASE status WHEN 'completed' THEN 'expired' ELSE 'failed' END,
         ended_at = clock_timestamp(), ended_by = authz.session_principal(), end_reason = reason

@@ -16,7 +16,6 @@ mod can;
 mod can_at;
 mod explain;
 mod export;
-mod mask;
 mod guard;
 mod mask;
 mod permissions;

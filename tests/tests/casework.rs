@@ -269,7 +269,11 @@ fn r30_dynamic_separation_of_duty_holds_in_controlled_writes() {
     let w = Casework::new();
     let mut owner = w.owner();
     make::role(&mut owner, "sealer", &["case.view", "case.seal"]);
-    make::role(&mut owner, "remover", &["case.view", "case.delete", "case.restore"]);
+    make::role(
+        &mut owner,
+        "remover",
+        &["case.view", "case.delete", "case.restore", "case.view_deleted"],
+    );
     for role in ["sealer", "remover"] {
         make::assign(&mut owner, id("acme"), id("eve"), role, "tenant", id("acme"));
     }
