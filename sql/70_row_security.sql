@@ -2,7 +2,7 @@
 
 -- What is asked for every row of a scan is called in C's way, without the guard that pgrx puts around functions
 -- (src/pg/bare.rs).
-CREATE FUNCTION authz.still(moment bigint) RETURNS boolean
+CREATE FUNCTION authz.still(moment bigint, of_table oid) RETURNS boolean
 LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'authz_still';
 CREATE FUNCTION authz.row_exact(
     permission text, key uuid, tenant uuid, organization uuid, team uuid, project uuid, owner uuid, confidentiality text,
@@ -35,6 +35,8 @@ ALTER FUNCTION authz.row_exact(text, bigint, uuid, uuid, uuid, uuid, uuid, text,
 ALTER FUNCTION authz.row_condition(text, bigint, uuid, uuid, uuid, uuid, uuid, text, boolean, text, record, boolean) SUPPORT authz.plan_support COST 1;
 ALTER FUNCTION authz.row_exact(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text, boolean, boolean) SUPPORT authz.plan_support COST 50;
 ALTER FUNCTION authz.row_condition(text, text, uuid, uuid, uuid, uuid, uuid, text, boolean, text, record, boolean) SUPPORT authz.plan_support COST 1;
+ALTER FUNCTION authz.row_whole(text, record, boolean) COST 100;
+ALTER FUNCTION authz.still(bigint, oid) SUPPORT authz.plan_support;
 ALTER FUNCTION authz.via(text, text, uuid) SUPPORT authz.plan_support COST 5;
 ALTER FUNCTION authz.via(text, text, smallint) SUPPORT authz.plan_support COST 5;
 ALTER FUNCTION authz.via(text, text, integer) SUPPORT authz.plan_support COST 5;

@@ -74,6 +74,7 @@ BEGIN
             ('authz_row', 'May the session use the permission on a row with these columns? What policies call. Without a session: no.'),
             ('row_exact', 'authz_row in a plan: the exact decision; NULL where it depends on conditions over a row that is not stored as it is passed.'),
             ('row_condition', 'authz_row in a plan, with the row itself, for rows that authz.row_exact has no answer for.'),
+            ('row_whole', 'authz_row in a plan for a session that sees everything, for other sessions: the decision about the row as it is.'),
             ('sees_all', 'In a plan: a number for session and statement, if the session sees every row; else 0.'),
             ('still', 'In a plan: is it still the session and statement of that number?'),
             ('named_tenant', 'In a plan: the tenant that the session names.'),

@@ -5,7 +5,7 @@ use crate::certainty;
 use crate::error;
 use crate::pg::plan::Registered;
 use crate::pg::relation::Relation;
-use crate::pg::user_table::Boundary;
+use crate::pg::user_table::{Boundary, ColumnNames};
 use crate::pg::{clock, invalidation};
 use crate::places;
 use crate::resource::{self, Given, Located};
@@ -433,6 +433,13 @@ pub fn has_parent(code: &str) -> Option<bool> {
     let permission = policy.loaded.model.permission(code)?;
     let registration = policy.loaded.registrations.get(&kind_of(&policy, permission));
     Some(registration.is_some_and(|r| r.parent.is_some()))
+}
+
+/// The columns of the table that rows of the permission's type are in.
+pub fn columns(code: &str) -> Option<ColumnNames> {
+    let policy = policy_now();
+    let kind = kind_of(&policy, policy.loaded.model.permission(code)?);
+    Some(policy.loaded.registrations.get(&kind)?.columns.clone())
 }
 
 /// The table that rows of the permission's type are in, if it is `table` and its key is the column `key`.

@@ -140,6 +140,7 @@ extension_sql_file!(
         api::row::row_condition_int,
         api::row::row_condition_text,
         api::row::sees_all,
+        api::row::row_whole,
         api::row::named_tenant,
         api::row::call_support,
         api::row::via_int2,

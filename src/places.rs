@@ -2,7 +2,7 @@
 
 use crate::cache::Policy;
 use crate::certainty::{self, Spot};
-use crate::decision::{As, RowCheck, kind_of, permission, policy_now, uses_mfa};
+use crate::decision::{self, As, RowCheck, kind_of, permission, policy_now, uses_mfa};
 use crate::parents;
 use crate::pg::view::View;
 use crate::pg::{clock, invalidation};
@@ -252,9 +252,7 @@ fn has_one_tenant(session: &Session, who: As) -> bool {
 /// The column that such plans compare with the session's tenant.
 pub fn tenant_column(code: &str, who: As) -> Option<String> {
     session::current().filter(|session| has_one_tenant(session, who))?;
-    let policy = policy_now();
-    let kind = kind_of(&policy, policy.loaded.model.permission(code)?);
-    Some(policy.loaded.registrations.get(&kind)?.columns.tenant.clone())
+    Some(decision::columns(code)?.tenant)
 }
 
 /// The planning session's outlook on rows of the permission's type.

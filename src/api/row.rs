@@ -11,6 +11,7 @@ use crate::places::{self, Places};
 use crate::session;
 use authz_engine::Key;
 use pgrx::{Internal, IntoDatum, Uuid, default, pg_extern, pg_sys};
+use serde_json::Value;
 use std::cell::Cell;
 
 /// A row's columns as SQL passes them.
@@ -128,6 +129,43 @@ macro_rules! row_forms {
 row_forms!(row_uuid, row_exact_uuid, row_condition_uuid, Uuid, k => Key::Uuid(id(k)));
 row_forms!(row_int, row_exact_int, row_condition_int, i64, k => Key::Int(k));
 row_forms!(row_text, row_exact_text, row_condition_text, &str, k => Key::from_text(k));
+
+/// The decision about a row of a registered table, as it is. In plans for who sees everything, for everybody else who runs
+/// them.
+#[pg_extern(name = "row_whole", schema = "authz", stable, parallel_safe)]
+fn row_whole(permission: Option<&str>, row: Option<Record>, by_principal: Option<bool>) -> bool {
+    let (Some(permission), Some(Record(columns))) = (permission, row) else {
+        return false;
+    };
+    let Some(names) = decision::columns(permission) else {
+        return false;
+    };
+    let text = |name: &str| columns[name].as_str();
+    let id_of = |name: &Option<String>| uuid::Uuid::try_parse(text(name.as_ref()?)?).ok();
+    let key_of = |name: &str| match &columns[name] {
+        Value::String(key) => Some(Key::from_text(key)),
+        key => key.as_i64().map(Key::Int),
+    };
+    let Some(key) = key_of(&names.key) else {
+        return false;
+    };
+    let parent = names.parent.as_deref().and_then(key_of).map(|key| key.to_string());
+    let row = RowCheck {
+        key,
+        tenant: id_of(&Some(names.tenant)),
+        organization: id_of(&names.organization),
+        team: id_of(&names.team),
+        project: id_of(&names.project),
+        owner: id_of(&names.owner),
+        confidentiality: names.confidentiality.as_deref().and_then(text),
+        deleted: names
+            .deleted_at
+            .as_deref()
+            .is_some_and(|name| !matches!(columns[name], Value::Null | Value::Bool(false))),
+        parent: parent.as_deref(),
+    };
+    decision::check_row(permission, row, as_whom(by_principal), &Columns::Given(&columns)) == Some(true)
+}
 
 /// Does the session see every row, in whatever tenant? Asked once for a query: a number that says who asked, and in
 /// which statement; 0 = no.

@@ -199,11 +199,12 @@ unsafe fn answer_with(call: FunctionCallInfo, answer: bool) -> Datum {
     Datum::from(answer)
 }
 
-/// `authz.still(moment)`: is it still the session and the statement of that number? Where nobody has asked for the number
-/// since the session was set, the answer is no, and the row is decided by itself.
+/// `authz.still(moment, of_table)`: is it still the session and the statement of that number? Where nobody has asked for the number
+/// since the session was set, the answer is no, and the row is decided by itself. (The table is of no interest: it makes this
+/// a question about each row, at which nothing has to be taken apart.)
 ///
 /// # Safety
-/// Called by PostgreSQL with one argument that is not NULL: the function is STRICT.
+/// Called by PostgreSQL with arguments that are not NULL: the function is STRICT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn authz_still(call: FunctionCallInfo) -> Datum {
     // SAFETY: by the caller. What is called reads variables of this backend: no error is raised in it, and no panic.

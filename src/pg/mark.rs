@@ -6,7 +6,7 @@
 //! functions of pg_catalog alone (`EXTRACT(... FROM ...)` and its like), so that no SQL text, and no stored view, can have
 //! it on a call of ours. It changes nothing else, and goes with the plan into parallel workers.
 
-use super::plan::{column_below, is_a, length, nth};
+use super::plan::node::{column_below, is_a, length, nth};
 use pgrx::{FromDatum, pg_sys};
 use uuid::Uuid;
 

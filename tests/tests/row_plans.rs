@@ -71,6 +71,11 @@ fn become_(c: &mut Client, principal: &str, tenant: Option<&str>, is_local: bool
     .unwrap();
 }
 
+fn plan(c: &mut Client, query: &str) -> String {
+    let lines = c.query(&format!("EXPLAIN (COSTS off) {query}"), &[]).unwrap();
+    lines.iter().map(|row| row.get::<_, String>(0) + "\n").collect()
+}
+
 const COUNT: &str = "SELECT count(*) FROM public.matter";
 
 /// What everybody sees, by name of principal and tenant.
@@ -232,12 +237,7 @@ fn a_plan_is_kept_over_transactions_of_one_tenant_each() {
         execute(&mut app, "BEGIN");
         become_(&mut app, "both", Some(if n % 2 == 0 { ONE } else { TWO }), true);
         assert_eq!(value::<i64>(&mut app, "EXECUTE p", &[]), 600);
-        let plan: String = app
-            .query("EXPLAIN (COSTS off) EXECUTE p", &[])
-            .unwrap()
-            .iter()
-            .map(|row| row.get::<_, String>(0) + "\n")
-            .collect();
+        let plan = plan(&mut app, "EXECUTE p");
         assert!(plan.contains("authz.named_tenant()"), "{plan}");
         execute(&mut app, "COMMIT");
     }
@@ -253,12 +253,7 @@ fn an_ordered_first_page() {
     const PAGE: &str = "SELECT made FROM public.matter ORDER BY made DESC LIMIT 3";
     for (principal, tenant) in [("both", Some(ONE)), ("first", Some(ONE)), ("both", Some(TWO))] {
         become_(&mut app, principal, tenant, false);
-        let plan: String = app
-            .query(&format!("EXPLAIN (COSTS off) {PAGE}"), &[])
-            .unwrap()
-            .iter()
-            .map(|row| row.get::<_, String>(0) + "\n")
-            .collect();
+        let plan = plan(&mut app, PAGE);
         assert!(plan.contains("Index") && !plan.contains("Sort"), "{plan}");
         let made: Vec<i32> = app.query(PAGE, &[]).unwrap().iter().map(|row| row.get(0)).collect();
         assert_eq!(made, [600, 599, 598]);
@@ -324,6 +319,93 @@ fn writes_of_one_tenant() {
             let written = app.execute(&format!("EXECUTE {statement}"), &[]).unwrap();
             assert_eq!(written as i64, rows / 60, "{statement}: {principal} in {tenant:?}");
             execute(&mut app, "ROLLBACK");
+        }
+    }
+}
+
+/// The plan of who sees every row, run by others: rows are decided whole.
+#[test]
+fn plans_of_who_sees_everything() {
+    for key in ["uuid", "bigint", "text"] {
+        let db = Db::new();
+        let mut c = world(&db);
+        make::team(&mut c, id(ONE), "red", None, None);
+        execute(
+            &mut c,
+            &format!(
+                "CREATE TABLE public.ledger (tenant_id uuid NOT NULL REFERENCES authz.tenant (tenant_id), ledger_id {key} PRIMARY KEY,
+                     team uuid, level text NOT NULL CHECK (level IN ('normal', 'restricted', 'sealed')), gone timestamptz);
+                 INSERT INTO public.ledger
+                 SELECT CASE n % 2 WHEN 0 THEN '{one}'::uuid ELSE '{two}' END,
+                        CASE '{key}' WHEN 'uuid' THEN gen_random_uuid()::text WHEN 'text' THEN 'No. ' || n ELSE n::text END::{key},
+                        CASE WHEN n % 6 = 0 THEN '{red}'::uuid END,
+                        CASE n % 5 WHEN 1 THEN 'restricted' WHEN 2 THEN 'sealed' ELSE 'normal' END,
+                        CASE WHEN n % 7 = 0 THEN now() END FROM generate_series(1, 420) AS n;
+                 INSERT INTO authz.permission_definition (permission_code, resource_type, action_code)
+                 SELECT 'ledger.' || a, 'ledger', a FROM unnest(ARRAY['view', 'view_restricted', 'view_sealed', 'view_deleted']) AS a;
+                 SELECT authz_protect('public.ledger', 'ledger', key => 'ledger_id', tenant => 'tenant_id', team => 'team',
+                     confidentiality => 'level', deleted_at => 'gone', create_indexes => true);
+                 ANALYZE public.ledger",
+                one = id(ONE),
+                two = id(TWO),
+                red = id("red")
+            ),
+        );
+        let every = [
+            "ledger.view",
+            "ledger.view_restricted",
+            "ledger.view_sealed",
+            "ledger.view_deleted",
+        ];
+        make::role(&mut c, "auditor", &every);
+        make::role(&mut c, "teller", &every[..2]);
+        make::principal(&mut c, "auditor");
+        make::assign_platform(&mut c, id("auditor"), "auditor");
+        make::assign(&mut c, id(ONE), id("first"), "teller", "team", id("red"));
+        make::assign(&mut c, id(TWO), id("both"), "teller", "tenant", id(TWO));
+
+        let mut app = application(&db, &mut c);
+        execute(
+            &mut app,
+            "SET plan_cache_mode = force_generic_plan; PREPARE p AS SELECT ledger_id::text FROM public.ledger ORDER BY 1",
+        );
+        let shown = |app: &mut Client| -> Vec<String> {
+            app.query("EXECUTE p", &[])
+                .unwrap()
+                .iter()
+                .map(|row| row.get(0))
+                .collect()
+        };
+        become_(&mut app, "auditor", None, false);
+        assert_eq!(shown(&mut app).len(), 420, "{key}");
+        for (principal, tenant) in [
+            ("first", None),
+            ("both", None),
+            ("both", Some(TWO)),
+            ("first", Some(TWO)),
+            ("auditor", None),
+        ] {
+            become_(&mut app, principal, tenant, false);
+            let plan = plan(&mut app, "EXECUTE p");
+            let tenants = tenant.map_or(String::new(), |t| format!("l.tenant_id = '{}' AND", id(t)));
+            let allowed: Vec<String> = c
+                .query(
+                    &format!(
+                        "SELECT ledger_id::text FROM public.ledger AS l
+                          WHERE {tenants} authz_can('{}'::uuid, 'ledger.view', l.ledger_id::text, l.tenant_id, '{{}}') ORDER BY 1",
+                        id(principal)
+                    ),
+                    &[],
+                )
+                .unwrap()
+                .iter()
+                .map(|row| row.get(0))
+                .collect();
+            assert_eq!(shown(&mut app), allowed, "{key}: {principal} in {tenant:?}\n{plan}");
+            assert!(
+                tenant.is_some() || plan.contains("authz.still") && plan.contains("authz.row_whole"),
+                "{plan}"
+            );
         }
     }
 }
