@@ -117,12 +117,16 @@ BEGIN
             MESSAGE = 'name, query (or target), on_failure and security_invoker must be given',
             HINT = 'Such as: SELECT authz_create_audited_view(''reports.open_cases'', ''SELECT case_id, title FROM cases'');';
     END IF;
-    parts := pg_catalog.parse_ident(name);
-    IF pg_catalog.cardinality(parts) OPERATOR(pg_catalog.>) 2 THEN
+    BEGIN
+        parts := pg_catalog.parse_ident(name);
+    EXCEPTION WHEN invalid_parameter_value THEN
+        parts := '{}';
+    END;
+    IF pg_catalog.cardinality(parts) OPERATOR(pg_catalog.<>) ALL (ARRAY[1, 2]) THEN
         RAISE EXCEPTION USING
-            ERRCODE = 'invalid_parameter_value',
-            MESSAGE = pg_catalog.format('%L is not the name of a view', name),
-            HINT = 'Give a name, or schema.name.';
+            ERRCODE = 'invalid_name',
+            MESSAGE = pg_catalog.format('%L is no name of a view', name),
+            HINT = 'Write it as in SQL: reports.open_cases.';
     END IF;
     namespace := CASE pg_catalog.cardinality(parts) WHEN 2 THEN parts[1] ELSE pg_catalog.current_schema() END;
     IF namespace IS NULL THEN

@@ -103,6 +103,7 @@ unsafe extern "C-unwind" fn started(query: *mut pg_sys::QueryDesc) {
             pg_sys::MemoryContextAllocZero((*state).es_query_cxt, size_of::<pg_sys::MemoryContextCallback>()).cast();
         (*callback).func = Some(on_free);
         (*callback).arg = id as *mut c_void;
+        pg_sys::MemoryContextRegisterResetCallback((*state).es_query_cxt, callback);
         EXECUTIONS.with_borrow_mut(|e| {
             e.push(Execution {
                 id,
@@ -112,7 +113,6 @@ unsafe extern "C-unwind" fn started(query: *mut pg_sys::QueryDesc) {
             });
         });
         read::open(id, reads);
-        pg_sys::MemoryContextRegisterResetCallback((*state).es_query_cxt, callback);
     }
 }
 

@@ -391,11 +391,11 @@ pub fn hold(line: &[u8]) -> Option<u32> {
     .flatten()
 }
 
-/// Takes back lines that are held.
+/// Takes back lines that are held; their tokens are sorted.
 pub fn release(tokens: &[u32]) {
     locked(EXCLUSIVE, |ring| {
         for (position, record) in ring.records() {
-            if record.state == HELD && tokens.contains(&record.token) {
+            if record.state == HELD && tokens.binary_search(&record.token).is_ok() {
                 // SAFETY: the lock is held exclusively.
                 unsafe { (*ring.record(position)).state = DONE }
             }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use uuid::Uuid;
 
 /// An access event: a row of `authz.access_audit_event`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Event {
     /// Key. Later ones are greater, so that they meet in the same pages of the index.
     pub audit_id: Uuid,

@@ -24,7 +24,7 @@ pub fn hold(line: &[u8]) -> Option<u32> {
     queue::hold(line)
 }
 
-/// Takes lines out of the queue that were held.
+/// Takes lines out of the queue that were held; in order.
 pub fn release(held: &[u32]) {
     queue::release(held);
 }

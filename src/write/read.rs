@@ -31,6 +31,7 @@ pub const ACTION: &str = "audited_view.read";
 pub const TYPE: &str = "audited_view";
 
 /// A view that an execution reads.
+#[derive(Clone)]
 pub struct Read {
     event: Event,
     role: String,
@@ -213,25 +214,23 @@ pub fn finish(id: u64) {
 
 fn write(id: u64, outcome: &str) {
     let rows = executor::rows(id);
-    // Taken out while it is written, as that may read audited views itself; put back where it fails.
-    struct Taken(Option<Open>);
-    impl Drop for Taken {
-        fn drop(&mut self) {
-            if let Some(open) = self.0.take().filter(|o| !o.reads.is_empty()) {
-                OPEN.with_borrow_mut(|all| all.push(open));
-            }
-        }
-    }
-    let mut taken = Taken(OPEN.with_borrow_mut(|open| {
-        let at = open.iter().position(|o| o.id == id)?;
-        Some(open.swap_remove(at))
-    }));
-    while let Some(read) = taken.0.as_mut().and_then(|o| o.reads.last_mut()) {
+    // Each stays in the list until it is written: if that fails, and also if it ends the backend, it goes with the
+    // transaction. Writing it may read audited views itself.
+    let last = || {
+        OPEN.with_borrow(|open| {
+            let mine = open.iter().find(|o| o.id == id)?;
+            mine.reads.last().cloned()
+        })
+    };
+    while let Some(mut read) = last() {
         read.write(rows, outcome);
-        if let Some(open) = taken.0.as_mut() {
-            open.reads.pop();
-        }
+        OPEN.with_borrow_mut(|open| {
+            if let Some(mine) = open.iter_mut().find(|o| o.id == id) {
+                mine.reads.pop();
+            }
+        });
     }
+    OPEN.with_borrow_mut(|open| open.retain(|o| o.id != id));
     executor::forget(id);
 }
 
@@ -260,7 +259,8 @@ pub fn on_end(end: End) {
         executor::forget(open.id);
     }
     if !matches!(end, End::SubAbort(_)) {
-        let held = HELD.take();
+        let mut held = HELD.take();
+        held.sort_unstable();
         if !held.is_empty() {
             outlet::release(&held);
         }

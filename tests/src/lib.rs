@@ -17,6 +17,7 @@ pub mod matrix;
 pub mod office;
 pub mod people;
 pub mod policy;
+pub mod reading;
 
 use std::collections::HashMap;
 use std::ffi::c_int;
