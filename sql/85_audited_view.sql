@@ -61,23 +61,26 @@ COMMENT ON FUNCTION authz.read_past_row_security(regclass) IS
     'The tables under row security that a view reads as a role to which it does not apply.';
 REVOKE ALL ON FUNCTION authz.read_past_row_security(regclass) FROM PUBLIC;
 
+-- Reads authz.audited_view, which whoever creates a view may not.
 CREATE FUNCTION authz.audited_view_problems(target regclass) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT array_remove(ARRAY[
         CASE WHEN NOT EXISTS (
             SELECT FROM pg_rewrite AS w
             JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
             WHERE w.ev_class = c.oid AND w.rulename = '_RETURN' AND d.refclassid = 'pg_proc'::regclass
               AND d.refobjid = '@extschema@.authz_audited(uuid)'::regprocedure)
-        THEN 'its body does not call authz_audited any more' END,
+              OR position(a.surface_id::text IN pg_get_viewdef(c.oid)) = 0
+        THEN format('its body does not call authz_audited(%L)', a.surface_id) END,
         CASE WHEN NOT EXISTS (SELECT FROM pg_options_to_table(c.reloptions) AS o
                               WHERE o.option_name = 'security_barrier' AND o.option_value::boolean)
         THEN 'it is no security_barrier view' END,
         (SELECT 'it reads as a role that is outside of row security: ' || string_agg(t::text, ', ' ORDER BY t::text)
          FROM authz.read_past_row_security(c.oid) AS t)], NULL)
-    FROM pg_class AS c WHERE c.oid = target
+    FROM authz.audited_view AS a JOIN pg_class AS c ON c.oid = a.target
+    WHERE a.target = audited_view_problems.target
 $$;
-COMMENT ON FUNCTION authz.audited_view_problems(regclass) IS 'What is wrong with an audited view; an empty array: nothing.';
+COMMENT ON FUNCTION authz.audited_view_problems(regclass) IS 'What is wrong with an audited view; an empty array: nothing. NULL: it is none.';
 REVOKE ALL ON FUNCTION authz.audited_view_problems(regclass) FROM PUBLIC;
 
 CREATE VIEW authz.audited_surface AS

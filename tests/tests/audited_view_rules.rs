@@ -378,6 +378,8 @@ fn an_audited_view_stays_audited_or_is_dropped() {
     for sql in [
         "CREATE OR REPLACE VIEW v WITH (security_barrier = true) AS SELECT id, word FROM reading",
         "CREATE OR REPLACE RULE \"_RETURN\" AS ON SELECT TO v DO INSTEAD SELECT id, word FROM reading",
+        "CREATE OR REPLACE VIEW v WITH (security_barrier) AS
+             SELECT id, word FROM reading WHERE authz_audited('00000000-0000-0000-0000-000000000001')",
         "ALTER VIEW v SET (security_barrier = false)",
         "ALTER VIEW v RESET (security_barrier)",
         "ALTER TABLE v RESET (security_barrier)",
