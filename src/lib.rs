@@ -192,7 +192,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/85_export_definition.sql",
     name = "export_definition",
-    requires = ["privileged_access"]
+    requires = ["privileged_access", "change_event"]
 );
 extension_sql_file!(
     "../sql/85_export_job.sql",
