@@ -100,7 +100,7 @@ BEGIN
             ('claim_ownership', 'Has the current role the rights of the table''s owner? Then the next function that asks for that believes it, in this statement.'),
             ('claimed_ownership', 'Has the caller of this statement claimed that the table is its own? The claim is used up.'),
             ('count_reveal', 'Counts a reveal, past this transaction: is it within authz.reveal_limit? Fails (53400) where it cannot be counted.'),
-            ('read_field', 'Runs the query of authz_reveal as the table''s owner; NULL unless it finds one row.'),
+            ('read_field', 'Runs the query of authz_reveal as the table''s owner, under its policies; NULL unless it finds one row.'),
             ('in_logical_worker', 'Is this a worker of logical replication?'),
             ('authz_audited', 'Stands in the body of an audited view: planning it makes sure that reads of the view are recorded. True.'),
             ('audited_support', 'Planner support function of authz_audited.'),

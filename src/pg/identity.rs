@@ -8,6 +8,11 @@ pub fn as_owner_past_policies<T>(owner: pg_sys::Oid, f: impl FnOnce() -> T) -> T
     as_role(owner, pg_sys::SECURITY_NOFORCE_RLS, f)
 }
 
+/// Calls `f` as the owner of a table, to whom its row security applies where it is forced.
+pub fn as_owner<T>(owner: pg_sys::Oid, f: impl FnOnce() -> T) -> T {
+    as_role(owner, 0, f)
+}
+
 /// Calls `f` as the role that acts: the one of `SET ROLE`, else the one that logged in, whoever owns the functions that
 /// are running.
 pub fn as_acting_role<T>(f: impl FnOnce() -> T) -> T {

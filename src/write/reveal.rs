@@ -42,10 +42,10 @@ pub fn count_here(charge: &str) {
     }
 }
 
-/// Runs a query of one text with the parameters key and tenant as the table's owner, past row security; `None` unless it
+/// Runs a query of one text with the parameters key and tenant as the table's owner, under its policies; `None` unless it
 /// finds one row.
 pub fn read(table_owner: pg_sys::Oid, query: &str, key: &str, tenant: Option<pgrx::Uuid>) -> Option<String> {
-    identity::as_owner_past_policies(table_owner, || {
+    identity::as_owner(table_owner, || {
         Spi::connect(|client| {
             let rows = client.select(query, Some(2), &[key.into(), tenant.into()]).ok()?;
             if rows.len() != 1 {

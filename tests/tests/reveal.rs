@@ -175,6 +175,12 @@ fn r27_what_is_forbidden_and_what_is_not_there_are_refused_alike() {
     make::assign(&mut admin, id("acme"), id("ben"), "revealer", "tenant", id("acme"));
     assert_eq!(refusal("ben", "2"), absent);
     assert_eq!(charges(&people), 0, "what is refused does not count");
+    // A policy that somebody made by hand.
+    execute(
+        &mut people.table_owner(),
+        "CREATE POLICY handmade ON person AS RESTRICTIVE FOR SELECT USING (id <> 3)",
+    );
+    assert_eq!(refusal("hana", "3"), absent);
     let mut ben = people.of("ben");
     let ssn: String = value(&mut ben, "SELECT authz_reveal('person', 1, 'ssn', 'why')", &[]);
     assert_eq!(ssn, "222-22-0001");
