@@ -294,7 +294,7 @@ BEGIN
     -- What plans make of authz_row, without what looks for rows. Whether the session is masked is asked once, unless another
     -- session, or a later statement, fetches from a cursor.
     RETURN format('CASE WHEN authz.row_exact(%L, %s, true, false)
-                         AND (authz.still((SELECT authz.unmasked_moment())) OR NOT authz.session_is_masked()) THEN %s ELSE %s END',
+                         AND (authz.still((SELECT authz.unmasked_moment()), 0::oid) OR NOT authz.session_is_masked()) THEN %s ELSE %s END',
                   permission, authz.exact_arguments(target, alias), value, masked);
 END
 $$;
