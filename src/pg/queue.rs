@@ -378,8 +378,11 @@ pub fn hold(line: &[u8]) -> Option<u32> {
     // SAFETY: reads a variable of the backend.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
     locked(EXCLUSIVE, |ring| {
-        if ring.is_half_full() && !(ring.turn_over() && !ring.is_half_full()) {
-            return None;
+        if ring.is_half_full() {
+            ring.turn_over();
+            if ring.is_half_full() {
+                return None;
+            }
         }
         // SAFETY: the lock is held exclusively.
         let token = unsafe {

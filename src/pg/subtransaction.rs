@@ -5,7 +5,7 @@ use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
 use std::panic::AssertUnwindSafe;
 
 /// Runs `f` in a subtransaction, which is kept if `keep`. Whatever error `f` raised is undone and raised again.
-fn run(keep: bool, f: impl FnOnce()) -> Result<(), CaughtError> {
+fn run(keep: bool, f: impl FnOnce()) -> Result<(), Box<CaughtError>> {
     // SAFETY: as PL/pgSQL runs a block with EXCEPTION: memory context and resource owner are put back, and whatever
     // happens in between, the subtransaction that was begun here is ended here.
     unsafe {
@@ -19,7 +19,7 @@ fn run(keep: bool, f: impl FnOnce()) -> Result<(), CaughtError> {
             }
             Ok(())
         }))
-        .catch_others(Err)
+        .catch_others(|error| Err(Box::new(error)))
         .execute();
         pg_sys::MemoryContextSwitchTo(context);
         if keep && result.is_ok() {
@@ -42,18 +42,20 @@ pub fn rehearse(f: impl FnOnce()) {
 
 /// Runs `f`; false if it has failed, and was undone. Whoever wants to end the statement is not kept from it.
 pub fn attempt(f: impl FnOnce()) -> bool {
-    match run(true, f) {
-        Ok(()) => true,
-        Err(CaughtError::PostgresError(error) | CaughtError::ErrorReport(error))
-            if !matches!(
-                error.sql_error_code(),
-                PgSqlErrorCode::ERRCODE_QUERY_CANCELED | PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN
-            ) =>
-        {
-            false
-        }
-        Err(error) => error.rethrow(),
+    let Err(error) = run(true, f) else {
+        return true;
+    };
+    let ends = match &*error {
+        CaughtError::PostgresError(error) | CaughtError::ErrorReport(error) => matches!(
+            error.sql_error_code(),
+            PgSqlErrorCode::ERRCODE_QUERY_CANCELED | PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN
+        ),
+        CaughtError::RustPanic { .. } => true,
+    };
+    if ends {
+        error.rethrow();
     }
+    false
 }
 
 /// Is a parallel query being executed, so that nothing can be written, and no subtransaction begun?

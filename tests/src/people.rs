@@ -96,7 +96,7 @@ impl People {
     }
 
     /// Makes it, with classes, masks of all kinds, and the view `person_safe`, which the reader may read.
-    pub fn new() -> People {
+    pub fn masked() -> People {
         let people = People::bare();
         execute(
             &mut people.table_owner(),

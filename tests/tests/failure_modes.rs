@@ -70,10 +70,10 @@ impl Listener {
             }
         };
         // COPY answers in another way.
-        if sql.starts_with("COPY") {
-            if let Ok(mut reader) = self.client.copy_out(sql) {
-                std::io::Read::read_to_string(&mut reader, &mut heard).ok();
-            }
+        if sql.starts_with("COPY")
+            && let Ok(mut reader) = self.client.copy_out(sql)
+        {
+            std::io::Read::read_to_string(&mut reader, &mut heard).ok();
         }
         heard + &self.notices.lock().unwrap()
     }

@@ -247,7 +247,7 @@ fn r40_classes_follow_renames_and_say_what_is_gone() {
 
 #[test]
 fn r70_classes_masks_and_views_survive_a_dump() {
-    let people = People::new();
+    let people = People::masked();
     let before = people.shown("hana");
     let dump = std::env::temp_dir().join(format!("{}.dump", people.db.name));
     run(people.db.command("pg_dump").arg("--file").arg(&dump));
@@ -312,7 +312,7 @@ fn masked(row: &str, n: i32) {
 
 #[test]
 fn r41_r42_each_row_is_masked_by_what_the_reader_may_see_there() {
-    let people = People::new();
+    let people = People::masked();
     let full = |n: i32| FULL[n as usize - 1].replace("EXT", &id("ext").to_string());
     let rows = |who: &str| {
         let mut c = people.of(who);
@@ -366,7 +366,7 @@ fn r41_r42_each_row_is_masked_by_what_the_reader_may_see_there() {
 
 #[test]
 fn r42_classes_columns_and_permissions_are_chosen_at_creation() {
-    let people = People::new();
+    let people = People::masked();
     let mut c = people.table_owner();
     let columns = |c: &mut Client, view: &str| -> String {
         value(
@@ -486,7 +486,7 @@ fn masks_that_do_not_fit_are_refused() {
 /// An error would tell about the value.
 #[test]
 fn masks_never_fail() {
-    let people = People::new();
+    let people = People::masked();
     let mut c = people.table_owner();
     execute(
         &mut c,
@@ -550,7 +550,7 @@ fn masks_never_fail() {
 
 #[test]
 fn safe_views_that_cannot_be_made_are_refused() {
-    let people = People::new();
+    let people = People::masked();
     let mut c = people.table_owner();
     execute(
         &mut c,
@@ -624,7 +624,7 @@ fn safe_views_that_cannot_be_made_are_refused() {
 /// PITFALLS 24 and 33: a view of an owner who is outside of row security shows everything.
 #[test]
 fn r42_who_would_see_past_row_security_does_not_own_a_safe_view() {
-    let people = People::new();
+    let people = People::masked();
     let mut admin = people.admin();
     let (bypass, plain) = (people.db.role(), people.db.role());
     execute(
@@ -675,7 +675,7 @@ fn r42_who_would_see_past_row_security_does_not_own_a_safe_view() {
 
 #[test]
 fn r42_what_would_widen_a_view_is_reported() {
-    let people = People::new();
+    let people = People::masked();
     let mut c = people.table_owner();
     let mut admin = people.admin();
     let mut problems = |words: &[&str]| {
@@ -760,7 +760,7 @@ fn r42_what_would_widen_a_view_is_reported() {
 /// R31, PITFALLS 40: support sees masks, whatever else its principal may see.
 #[test]
 fn r31_support_sessions_see_masks() {
-    let people = People::new();
+    let people = People::masked();
     let mut admin = people.admin();
     execute(
         &mut admin,
@@ -785,7 +785,7 @@ fn r31_support_sessions_see_masks() {
 
 #[test]
 fn default_privileges_give_no_way_into_a_safe_view() {
-    let people = People::new();
+    let people = People::masked();
     let mut c = people.table_owner();
     execute(
         &mut c,

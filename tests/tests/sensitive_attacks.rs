@@ -30,7 +30,7 @@ fn no_secret(text: &str) {
 
 #[test]
 fn conditions_compare_the_mask() {
-    let people = People::new();
+    let people = People::masked();
     let mut c = ben(&people);
     // Whatever shape the plan has.
     for settings in [
@@ -102,7 +102,7 @@ fn conditions_compare_the_mask() {
 
 #[test]
 fn functions_of_the_reader_see_masks_and_visible_rows_only() {
-    let people = People::new();
+    let people = People::masked();
     let mut c = ben(&people);
     execute(
         &mut c,
@@ -160,7 +160,7 @@ fn functions_of_the_reader_see_masks_and_visible_rows_only() {
 
 #[test]
 fn errors_tell_nothing() {
-    let people = People::new();
+    let people = People::masked();
     let mut c = ben(&people);
     for query in [
         "SELECT 1 / (CASE WHEN ssn LIKE '222%' THEN 0 ELSE 1 END) FROM person_safe",
@@ -187,7 +187,7 @@ fn errors_tell_nothing() {
 
 #[test]
 fn plans_and_statistics_tell_nothing() {
-    let people = People::new();
+    let people = People::masked();
     // So many, that there are statistics of which value is how frequent.
     let mut admin = people.admin();
     execute(
@@ -274,7 +274,7 @@ fn plans_and_statistics_tell_nothing() {
 /// Who could hash guesses would find out what the hashes are of.
 #[test]
 fn r41_hashes_are_made_of_the_column_alone() {
-    let people = People::new();
+    let people = People::masked();
     let mut admin = people.admin();
     let mask: uuid::Uuid = value(
         &mut admin,
@@ -345,7 +345,7 @@ fn r41_hashes_are_made_of_the_column_alone() {
 /// Who calls a function of the reader does not lend it the rights of a table's owner (PITFALLS 13).
 #[test]
 fn r40_a_function_that_an_owner_calls_classifies_nothing() {
-    let people = People::new();
+    let people = People::masked();
     let mut admin = people.admin();
     execute(
         &mut admin,
@@ -376,7 +376,7 @@ fn r40_a_function_that_an_owner_calls_classifies_nothing() {
 /// PITFALLS 16: nothing of the reader's stands before what the view calls.
 #[test]
 fn names_of_the_readers_own_change_nothing() {
-    let people = People::new();
+    let people = People::masked();
     let before = people.shown("ben");
     let mut c = ben(&people);
     execute(
@@ -409,7 +409,7 @@ fn names_of_the_readers_own_change_nothing() {
 /// PITFALLS 14 and 30: what was asked once for a query is asked again for another session.
 #[test]
 fn plans_and_cursors_of_one_session_do_not_serve_another() {
-    let people = People::new();
+    let people = People::masked();
     let mut c = people.of("ida");
     execute(
         &mut c,
@@ -462,7 +462,7 @@ fn plans_and_cursors_of_one_session_do_not_serve_another() {
 
 #[test]
 fn parallel_workers_mask_alike() {
-    let people = People::new();
+    let people = People::masked();
     let mut admin = people.admin();
     execute(
         &mut admin,
@@ -506,7 +506,7 @@ fn parallel_workers_mask_alike() {
 /// Conditions on columns that are not masked are searched by index, below the barrier.
 #[test]
 fn plain_columns_are_searched_by_index() {
-    let people = People::new();
+    let people = People::masked();
     let mut c = people.of("ida");
     execute(&mut c, "SET enable_seqscan = off");
     let mut plan = |condition: &str| -> String {
