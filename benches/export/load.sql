@@ -1,4 +1,4 @@
--- One tenant with its claims, about 90 bytes each, and somebody who exports them.
+-- One tenant with its claims, about 84 bytes of CSV each, and somebody who exports them.
 CREATE EXTENSION authz_ext;
 INSERT INTO authz.tenant (tenant_id, slug, name) VALUES ('10000000-0000-4000-8000-000000000001', 'acme', 'Acme');
 INSERT INTO authz.principal (principal_id, external_id) VALUES ('20000000-0000-4000-8000-000000000001', 'reader');
