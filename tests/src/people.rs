@@ -139,12 +139,6 @@ impl People {
     }
 }
 
-impl Default for People {
-    fn default() -> Self {
-        People::new()
-    }
-}
-
 /// An expression over the safe view, by number.
 #[track_caller]
 pub fn shown(c: &mut Client, expression: &str) -> Vec<(i32, String)> {
