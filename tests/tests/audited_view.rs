@@ -377,6 +377,11 @@ const WAYS: &[(&str, &[&str], &[&str])] = &[
         &["v 3 completed", "v 1 completed", "v 2 completed", "v 3 completed"],
     ),
     (
+        "deferred_trigger",
+        &["BEGIN", "INSERT INTO deferred VALUES (2), (3)", "COMMIT"],
+        &["v 2 completed", "v 3 completed"],
+    ),
+    (
         "cancelled",
         &[
             "SET statement_timeout = '150ms'",
@@ -408,6 +413,9 @@ fn every_way(settings: &[&str]) {
          CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN PERFORM FROM v LIMIT NEW.id; RETURN NEW; END $$;
          CREATE TRIGGER watch BEFORE INSERT ON watched FOR EACH ROW EXECUTE FUNCTION watch();
+         CREATE TABLE deferred (id int);
+         CREATE CONSTRAINT TRIGGER watch AFTER INSERT ON deferred DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION watch();
          GRANT SELECT ON over_v TO PUBLIC",
     );
     for (name, steps, _) in WAYS {

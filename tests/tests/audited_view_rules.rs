@@ -186,6 +186,33 @@ fn r43_pitfalls_24_25_33_row_security_stays_in_force() {
         "55000",
         &["row security"],
     );
+    // What nothing refuses is reported: a superuser's view of a table that comes under row security later, an owner who becomes more.
+    execute(
+        &mut admin,
+        "CREATE TABLE public.later (id int); SELECT authz_create_audited_view('public.of_later', target => 'public.later')",
+    );
+    let output = world
+        .db
+        .command("psql")
+        .args(["-X", "-c", "ALTER TABLE public.later ENABLE ROW LEVEL SECURITY"])
+        .output()
+        .expect("psql runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("audited view public.of_later shows all rows of public.later"),
+        "{said}"
+    );
+    execute(&mut admin, &format!("ALTER ROLE {owner} BYPASSRLS"));
+    let problems: i64 = value(
+        &mut admin,
+        "SELECT count(*) FROM authz.audited_surface WHERE problems <> '{}'",
+        &[],
+    );
+    assert_eq!(problems, 2);
+    execute(
+        &mut admin,
+        &format!("ALTER ROLE {owner} NOBYPASSRLS; DROP TABLE public.later CASCADE"),
+    );
     // As its readers: then they need to be allowed to read the table themselves, and it holds for them.
     execute(
         &mut admin,
