@@ -244,6 +244,12 @@ BEGIN
     CROSS JOIN unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, n)
     JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
     WHERE i.indrelid = target AND i.indisprimary;
+    IF cardinality(keys) > 4 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'program_limit_exceeded',
+            MESSAGE = format('%s has a primary key of more than four columns', target),
+            HINT = 'authz.row_key knows four.';
+    END IF;
     FOR t IN
         SELECT * FROM (VALUES
             ('record_insert', 'INSERT', 'REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT', 'ALWAYS'),

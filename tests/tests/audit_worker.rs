@@ -591,8 +591,9 @@ fn every_acknowledged_event_survives_kill_9() {
         };
         let at_least = 20 + u64::from(round % 7) * 15;
         soon("there is load", || done.load(Ordering::Relaxed) >= at_least);
+        let mut witness = cluster.server.connect(&name, "postgres");
         let victim = {
-            let mut c = cluster.server.connect(&name, "postgres");
+            let c = &mut witness;
             let kind = ["client backend", "authz_ext audit writer", "authz_ext audit launcher"][round as usize / 2 % 3];
             c.query(
                 "SELECT pid FROM pg_stat_activity WHERE backend_type = $1 AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1",
@@ -603,9 +604,13 @@ fn every_acknowledged_event_survives_kill_9() {
         };
         match victim {
             Some(pid) if round % 2 == 0 => {
-                let _ = std::process::Command::new("kill")
+                let hit = std::process::Command::new("kill")
                     .args(["-9", &pid.to_string()])
                     .status();
+                // Until the server notices that it was hit, it goes on. (A writer may have ended by itself before.)
+                if hit.is_ok_and(|status| status.success()) {
+                    soon("the server has noticed", || witness.simple_query("SELECT 1").is_err());
+                }
             }
             _ => cluster = cluster.crash(PRELOADED),
         }
