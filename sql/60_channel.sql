@@ -1,28 +1,12 @@
--- Channels: empty composite types that exist to have an OID. A trigger sends a relcache message for one of them; each
--- backend that hears it compiles anew what depends on it. Hashed by subject, so that changing one principal's access
--- leaves the others' compiled access in place. Names and numbers are those of src/pg/invalidation.rs.
-DO $$
-DECLARE
-    family record;
-    name   text;
-BEGIN
-    FOR family IN
-        SELECT * FROM (VALUES ('channel_model', NULL, 'permissions, implication and what roles have'),
-                              ('channel_shape', NULL, 'roles, role inheritance and resource types'),
-                              ('channel_principal', 64, 'what is bound to principals of this bucket'),
-                              ('channel_group', 32, 'what is bound to teams, organizations and roles of this bucket'),
-                              ('channel_tenant', 32, 'structure and general rules of tenants of this bucket')
-                      ) AS f (family, buckets, about)
-    LOOP
-        FOR bucket IN 0 .. coalesce(family.buckets, 1) - 1 LOOP
-            name := family.family || CASE WHEN family.buckets IS NULL THEN '' ELSE '_' || bucket::text END;
-            EXECUTE pg_catalog.format('CREATE TYPE authz.%I AS ()', name);
-            EXECUTE pg_catalog.format('REVOKE ALL ON TYPE authz.%I FROM PUBLIC', name);
-            EXECUTE pg_catalog.format('COMMENT ON TYPE authz.%I IS %L', name, 'Invalidation channel: ' || family.about);
-        END LOOP;
-    END LOOP;
-END
-$$;
+-- Channels: a trigger sends a relcache message for the number of what was changed, and each backend that hears it compiles
+-- anew what depends on it. Hashed by subject, so that changing one principal's access leaves the others' compiled access in
+-- place. The numbers are OIDs that no relation has: see src/pg/invalidation.rs.
+
+-- What backends know the installation by: its OID is another one when the extension is dropped and created again, and
+-- dropping it tells every backend.
+CREATE TYPE authz.installation AS ();
+REVOKE ALL ON TYPE authz.installation FROM PUBLIC;
+COMMENT ON TYPE authz.installation IS 'Has no values: dropping it tells every backend that the extension is gone.';
 
 -- Row triggers, because logical replication fires no statement triggers; ENABLE ALWAYS, because it applies changes as
 -- a replica; TRUNCATE apart, because it has no rows.

@@ -123,8 +123,8 @@ impl Sets {
         let (model, composition) = (&asked.policy.loaded.model, &asked.policy.composition);
         let mut reading = Reading::begin();
         let at = clock::now();
-        reading.depends_on(Channel::Model);
-        reading.depends_on(Channel::Shape);
+        reading.depends_on(Channel::MODEL);
+        reading.depends_on(Channel::SHAPE);
         reading.depends_on(Channel::tenant(tenant));
         let rules = cache::tenant_rules(tenant);
         let exists = !cache::scope(Kind::TENANT, tenant).is_empty();

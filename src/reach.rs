@@ -115,8 +115,8 @@ pub fn of(asked: Asked, policy: &Policy) -> Rc<Reach> {
     kept.unwrap_or_else(|| {
         let mut reading = Reading::begin();
         let at = clock::now();
-        reading.depends_on(Channel::Model);
-        reading.depends_on(Channel::Shape);
+        reading.depends_on(Channel::MODEL);
+        reading.depends_on(Channel::SHAPE);
         let rules: Rules = subject
             .tenants(at)
             .filter_map(|t| Some((t, cache::tenant_rules(t)?)))
@@ -260,7 +260,7 @@ fn compute(
 /// The type of a type's parents and the permission to view them, where parents can be looked for by their keys: rows of a
 /// table that have no parents themselves, whose keys are spelled in the child's column as in their own.
 fn parent(kind: Kind, parent: Kind, policy: &Policy, reading: &mut Reading) -> Option<(Kind, Permission)> {
-    reading.depends_on(Channel::Tables);
+    reading.depends_on(Channel::TABLES);
     let view = policy.loaded.model.view_permission(parent)?;
     if policy.loaded.registrations.get(&parent)?.parent.is_some() {
         return None;

@@ -1,7 +1,7 @@
 //! Trigger functions of the authority tables. Their CREATE TRIGGER statements are in `sql/60_channel.sql`.
 
 use crate::error;
-use crate::pg::invalidation::{self, Channel};
+use crate::pg::invalidation::{self, Channel, Family};
 use crate::pg::relation::{Relation, Tuple};
 use crate::pg::trigger::Fired;
 use crate::pg::user_table::{self, ColumnProblem, ColumnType};
@@ -30,8 +30,8 @@ fn authority_changed<'a>(trigger: &'a PgTrigger<'a>) -> Outcome<'a> {
             error::misplaced_trigger("Its arguments are not pairs of family and column.");
         };
         match *family {
-            "model" => invalidation::send(Channel::Model),
-            "shape" => invalidation::send(Channel::Shape),
+            "model" => invalidation::send(Channel::MODEL),
+            "shape" => invalidation::send(Channel::SHAPE),
             "relation" if !fired.is_truncate() => fired
                 .rows()
                 .filter_map(|row| row.oid(fired.column(column)?))
@@ -44,14 +44,14 @@ fn authority_changed<'a>(trigger: &'a PgTrigger<'a>) -> Outcome<'a> {
 }
 
 fn send_family(family: &str) {
-    invalidation::send_all(|channel| {
-        matches!(
-            (family, channel),
-            ("principal" | "grantee", Channel::Principal(_))
-                | ("group" | "db_role" | "grantee", Channel::Group(_))
-                | ("tenant" | "grantee", Channel::Tenant(_))
-        )
-    });
+    let families: &[Family] = match family {
+        "principal" => &[Family::Principals],
+        "group" | "db_role" => &[Family::Groups],
+        "tenant" => &[Family::Tenants],
+        "grantee" => &[Family::Principals, Family::Groups, Family::Tenants],
+        _ => unknown_family(),
+    };
+    families.iter().for_each(|family| invalidation::send_all(*family));
 }
 
 fn send_for(family: &str, column: &str, row: &Tuple<'_>, fired: &Fired<'_>) {
@@ -72,9 +72,13 @@ fn send_for(family: &str, column: &str, row: &Tuple<'_>, fired: &Fired<'_>) {
             Some("any") => uuid("tenant_id").map(Channel::tenant),
             _ => text(column).map(|id| Channel::group(&id)),
         },
-        _ => error::misplaced_trigger("It names a family of channels that does not exist."),
+        _ => unknown_family(),
     };
     channel.into_iter().for_each(invalidation::send);
+}
+
+fn unknown_family() -> ! {
+    error::misplaced_trigger("It names a family of channels that does not exist.")
 }
 
 /// BEFORE ROW: a condition that cannot be parsed is refused when it is stored, with the position.

@@ -218,15 +218,16 @@ fn entry(
         let mut reading = Reading::begin();
         let at = clock::now();
         let (value, bytes) = NAMES.with_borrow_mut(|names| load(&mut reading, names, at));
+        let stamp = reading.finish();
+        let bytes = bytes + stamp.bytes() + size_of::<Entry>();
         let entry = Entry {
             value: value.clone(),
-            stamp: reading.finish(),
+            stamp,
             valid: until.map_or(Interval::ALWAYS, |until| Interval::new(at, until)),
         };
         CACHE.with_borrow_mut(|c| {
             c.loads += 1;
-            c.entries
-                .insert(name, entry, bytes + size_of::<Entry>(), settings::cache_size());
+            c.entries.insert(name, entry, bytes, settings::cache_size());
         });
         value
     })
@@ -357,8 +358,8 @@ pub fn table(kind: Kind, policy: &Policy) -> Option<Rc<Result<UserTable, String>
     }
     let registration = policy.loaded.registrations.get(&kind)?;
     let mut reading = Reading::begin();
-    reading.depends_on(Channel::Tables);
-    reading.depends_on(Channel::Shape);
+    reading.depends_on(Channel::TABLES);
+    reading.depends_on(Channel::SHAPE);
     let table = Rc::new(UserTable::resolve(registration.target, &registration.columns));
     let stamp = reading.finish();
     CACHE.with_borrow_mut(|c| c.tables.insert(kind, (table.clone(), stamp)));

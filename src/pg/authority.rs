@@ -45,13 +45,13 @@ fn look_up(name: &str) -> pg_sys::Oid {
 
 /// Forgets OIDs of a former installation.
 fn refresh() {
-    let anchor = look_up("channel_model");
+    let anchor = look_up("installation");
     if anchor == pg_sys::InvalidOid {
-        error::not_installed("authz.channel_model");
+        error::not_installed("authz.installation");
     }
     if FOUND.with_borrow(|f| f.anchor) != anchor {
         FOUND.set(Found::default());
-        invalidation::watch_channels(namespace());
+        invalidation::watch_installation(anchor);
         FOUND.with_borrow_mut(|f| f.anchor = anchor);
     }
 }
@@ -128,7 +128,8 @@ impl Reading {
     }
 
     /// The stamp for what was read.
-    pub fn finish(self) -> Stamp {
+    pub fn finish(mut self) -> Stamp {
+        self.stamp.close();
         self.stamp
     }
 }

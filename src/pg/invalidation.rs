@@ -1,98 +1,115 @@
 //! How a committed change reaches every backend before its next decision.
 //!
-//! Row triggers on the authority tables send a relcache message for a *channel*: an empty composite type that
-//! exists only to have an OID. Channels are hashed by subject, so that changing one principal's access leaves the
-//! compiled access of the others in place. PostgreSQL carries the messages: at commit to every backend, in the
-//! commit record to standbys, at the end of the command and at rollback (also of a subtransaction) to the backend
-//! itself.
+//! Row triggers on the authority tables send a relcache message for a *channel*. PostgreSQL carries the messages: at
+//! commit to every backend, in the commit record to standbys, at the end of the command and at rollback (also of a
+//! subtransaction) to the backend itself.
+//!
+//! A channel is a number where OIDs end. No relation has to exist for it: a relcache message is an OID and nothing more,
+//! whoever holds no relation of that OID has nothing to forget, and our callback is told. (Should a relation ever get
+//! such an OID, then a change of the one lets the other be made anew: time lost, nothing wrong.) Numbers cost nothing,
+//! so there are many, and changing one principal's access leaves the compiled access of nearly everybody else in place.
 //!
 //! The callback may fire in the middle of anything, so it only stores numbers. Cache entries compare these numbers
 //! with what they saw *before* they were loaded: a message that arrives during the load is not missed.
 
 use pgrx::pg_sys;
-use std::ffi::CString;
+use std::cell::RefCell;
+use std::mem::offset_of;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-const PRINCIPALS: usize = 64;
-const GROUPS: usize = 32;
-const TENANTS: usize = 32;
-const COUNT: usize = 3 + PRINCIPALS + GROUPS + TENANTS;
-
 /// What a message is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Channel(u16);
+
+/// Channels of subjects: many share one, by a hash of the subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Channel {
-    /// Permissions, implication, what roles have.
-    Model,
-    /// Which roles and resource types there are, and what inherits from what.
-    Shape,
-    /// Tables registered as resource types: their own relcache messages, sent by DDL.
-    Tables,
-    /// A principal and what is bound to it itself. Bucket.
-    Principal(u8),
-    /// What is bound to a team, an organization or a role. Bucket.
-    Group(u8),
-    /// A tenant's structure and the rules that address everybody in it. Bucket.
-    Tenant(u8),
+pub enum Family {
+    /// A principal and what is bound to it itself.
+    Principals,
+    /// What is bound to a team, an organization or a role; who a database role is.
+    Groups,
+    /// A tenant's structure and the rules that address everybody in it.
+    Tenants,
 }
 
-/// FNV-1a: any spread will do, but it must be the same in every backend and version.
-fn bucket(id: &[u8], buckets: usize) -> u8 {
-    let hash = id.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-        (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
-    });
-    ((hash ^ hash >> 32) % buckets as u64) as u8
+const COUNT: usize = 1 << 14;
+/// The OID of channel 0.
+const FIRST: u32 = u32::MAX - COUNT as u32 + 1;
+
+impl Family {
+    const ALL: [Family; 3] = [Family::Principals, Family::Groups, Family::Tenants];
+
+    const fn channels(self) -> Range<u16> {
+        match self {
+            Family::Principals => 8192..COUNT as u16,
+            Family::Groups => 4096..8192,
+            Family::Tenants => 16..4096,
+        }
+    }
+
+    /// The channel of messages about the whole family, which each of its channels stands under.
+    const fn whole(self) -> Channel {
+        match self {
+            Family::Principals => Channel(4),
+            Family::Groups => Channel(5),
+            Family::Tenants => Channel(6),
+        }
+    }
+
+    /// FNV-1a: any spread will do, but it must be the same in every backend and version.
+    fn channel(self, id: &[u8]) -> Channel {
+        let hash = id.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
+            (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let Range { start, end } = self.channels();
+        Channel(start + ((hash ^ hash >> 32) % u64::from(end - start)) as u16)
+    }
 }
 
 impl Channel {
+    /// Permissions, implication, what roles have.
+    pub const MODEL: Channel = Channel(0);
+    /// Which roles and resource types there are, and what inherits from what.
+    pub const SHAPE: Channel = Channel(1);
+    /// Tables registered as resource types. Never sent: their own relcache messages, sent by DDL, arrive here.
+    pub const TABLES: Channel = Channel(2);
+    /// Any tenant at all: for what depends on which tenants there are. Never sent: whatever is sent for a tenant arrives
+    /// here as well.
+    pub const ANY_TENANT: Channel = Channel(3);
+
     /// The channel of a principal.
     pub fn principal(id: uuid::Uuid) -> Channel {
-        Channel::Principal(bucket(id.as_bytes(), PRINCIPALS))
+        Family::Principals.channel(id.as_bytes())
     }
 
     /// The channel of a team, an organization or a role, by its canonical text.
     pub fn group(id: &str) -> Channel {
-        Channel::Group(bucket(id.as_bytes(), GROUPS))
+        Family::Groups.channel(id.as_bytes())
     }
 
     /// The channel of a tenant.
     pub fn tenant(id: uuid::Uuid) -> Channel {
-        Channel::Tenant(bucket(id.as_bytes(), TENANTS))
+        Family::Tenants.channel(id.as_bytes())
     }
 
-    /// The channels of all tenants: for what depends on which tenants there are.
-    pub fn tenants() -> impl Iterator<Item = Channel> {
-        (0..TENANTS as u8).map(Channel::Tenant)
-    }
-
-    const fn number(self) -> usize {
-        match self {
-            Channel::Model => 0,
-            Channel::Shape => 1,
-            Channel::Tables => 2,
-            Channel::Principal(b) => 3 + b as usize,
-            Channel::Group(b) => 3 + PRINCIPALS + b as usize,
-            Channel::Tenant(b) => 3 + PRINCIPALS + GROUPS + b as usize,
+    const fn of(relid: u32) -> Option<Channel> {
+        match relid.checked_sub(FIRST) {
+            Some(number) => Some(Channel(number as u16)),
+            None => None,
         }
     }
 
-    /// The composite type in schema `authz` that stands for it; `Tables` has none.
-    fn type_name(self) -> Option<String> {
-        match self {
-            Channel::Model => Some("channel_model".to_owned()),
-            Channel::Shape => Some("channel_shape".to_owned()),
-            Channel::Tables => None,
-            Channel::Principal(b) => Some(format!("channel_principal_{b}")),
-            Channel::Group(b) => Some(format!("channel_group_{b}")),
-            Channel::Tenant(b) => Some(format!("channel_tenant_{b}")),
-        }
+    const fn relid(self) -> u32 {
+        FIRST + self.0 as u32
     }
 
-    fn all() -> impl Iterator<Item = Channel> {
-        [Channel::Model, Channel::Shape]
-            .into_iter()
-            .chain((0..PRINCIPALS as u8).map(Channel::Principal))
-            .chain((0..GROUPS as u8).map(Channel::Group))
-            .chain((0..TENANTS as u8).map(Channel::Tenant))
+    fn family(self) -> Option<Family> {
+        Family::ALL.into_iter().find(|f| f.channels().contains(&self.0))
+    }
+
+    fn last(self) -> &'static AtomicU64 {
+        &LAST[usize::from(self.0)]
     }
 }
 
@@ -100,64 +117,69 @@ impl Channel {
 static SEQUENCE: AtomicU64 = AtomicU64::new(1);
 /// The number of the last message for each channel.
 static LAST: [AtomicU64; COUNT] = [const { AtomicU64::new(0) }; COUNT];
+/// The number of the last message that was about everything.
+static EVERYTHING: AtomicU64 = AtomicU64::new(0);
 /// Messages for channels, for `authz_stats()`.
 static RECEIVED: AtomicU64 = AtomicU64::new(0);
 
-/// Which relation stands for which channel: open addressing, 0 = free. Never full: the last places are for
-/// nobody, and a table that found no place sets [`WATCH_EVERYTHING`].
+/// Relations whose own messages concern us: open addressing, 0 = free. Never full: the last places are for nobody, and
+/// a table that found no place sets [`WATCH_EVERYTHING`].
 const PLACES: usize = 2048;
 static RELATIONS: [AtomicU32; PLACES] = [const { AtomicU32::new(0) }; PLACES];
-static CHANNELS: [AtomicU32; PLACES] = [const { AtomicU32::new(0) }; PLACES];
 static WATCHED: AtomicU32 = AtomicU32::new(0);
 static WATCH_EVERYTHING: AtomicU32 = AtomicU32::new(0);
+/// The relation that is dropped with the extension.
+static INSTALLATION: AtomicU32 = AtomicU32::new(0);
 
-fn place(relid: u32) -> usize {
+fn place(relid: u32) -> &'static AtomicU32 {
     let mut place = relid.wrapping_mul(0x9e37_79b1) as usize % PLACES;
     loop {
         match RELATIONS[place].load(Relaxed) {
-            0 => return place,
-            r if r == relid => return place,
+            0 => return &RELATIONS[place],
+            r if r == relid => return &RELATIONS[place],
             _ => place = (place + 1) % PLACES,
         }
     }
 }
 
-/// From now on a relcache message for `relid` is one for the channel of number `channel`.
-fn watch(relid: pg_sys::Oid, channel: Channel) {
+/// Watches a table registered as a resource type (or a partition of one).
+pub fn watch_table(relid: pg_sys::Oid) {
     let place = place(relid.to_u32());
-    if RELATIONS[place].load(Relaxed) == 0 {
+    if place.load(Relaxed) == 0 {
         if WATCHED.fetch_add(1, Relaxed) as usize >= PLACES * 3 / 4 {
             WATCH_EVERYTHING.store(1, Relaxed);
             return;
         }
-        CHANNELS[place].store(channel.number() as u32, Relaxed);
-        RELATIONS[place].store(relid.to_u32(), Relaxed);
-    } else {
-        CHANNELS[place].store(channel.number() as u32, Relaxed);
+        place.store(relid.to_u32(), Relaxed);
     }
 }
 
-/// Watches a table registered as a resource type (or a partition of one).
-pub fn watch_table(relid: pg_sys::Oid) {
-    watch(relid, Channel::Tables);
+/// Watches the relation that is dropped with the extension: when it is, nothing that was loaded is right any more.
+pub fn watch_installation(relid: pg_sys::Oid) {
+    INSTALLATION.store(relid.to_u32(), Relaxed);
 }
 
 /// Called by PostgreSQL, possibly in the middle of any catalog access: it must not fail, allocate or touch
 /// anything that could be borrowed.
 unsafe extern "C-unwind" fn on_relcache(_: pg_sys::Datum, relid: pg_sys::Oid) {
     let number = SEQUENCE.load(Relaxed) + 1;
-    let everything = relid == pg_sys::InvalidOid;
-    if everything {
-        LAST.iter().for_each(|l| l.store(number, Relaxed));
-    } else {
-        let place = place(relid.to_u32());
-        if RELATIONS[place].load(Relaxed) != 0 {
-            LAST[CHANNELS[place].load(Relaxed) as usize].store(number, Relaxed);
-        } else if WATCH_EVERYTHING.load(Relaxed) != 0 {
-            LAST[Channel::Tables.number()].store(number, Relaxed);
-        } else {
-            return;
+    let relid = relid.to_u32();
+    let channel = Channel::of(relid);
+    let watched = || WATCH_EVERYTHING.load(Relaxed) != 0 || place(relid).load(Relaxed) != 0;
+    if relid == 0 || relid == INSTALLATION.load(Relaxed) {
+        EVERYTHING.store(number, Relaxed);
+    } else if let Some(channel) = channel {
+        channel.last().store(number, Relaxed);
+        if channel == Family::Tenants.whole() || channel.family() == Some(Family::Tenants) {
+            Channel::ANY_TENANT.last().store(number, Relaxed);
         }
+        if watched() {
+            Channel::TABLES.last().store(number, Relaxed);
+        }
+    } else if watched() {
+        Channel::TABLES.last().store(number, Relaxed);
+    } else {
+        return;
     }
     RECEIVED.fetch_add(1, Relaxed);
     SEQUENCE.store(number, Relaxed);
@@ -186,34 +208,75 @@ pub fn received() -> u64 {
     RECEIVED.load(Relaxed)
 }
 
-/// Finds the OIDs of the channels in schema `namespace`; needed before anything is cached.
-pub fn watch_channels(namespace: pg_sys::Oid) {
-    for channel in Channel::all() {
-        if let Some(relid) = relation_of(channel, namespace) {
-            watch(relid, channel);
-        }
-    }
+/// What a command has sent already. PostgreSQL would find out as well, by comparing with every message before.
+#[derive(Default)]
+struct Sent {
+    command: (u32, u32),
+    channels: Vec<Channel>,
 }
 
-fn relation_of(channel: Channel, namespace: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    let name = CString::new(channel.type_name()?).expect("channel names have no NUL");
-    // SAFETY: a syscache look-up by a NUL-terminated name.
-    let relid = unsafe { pg_sys::get_relname_relid(name.as_ptr(), namespace) };
-    (relid != pg_sys::InvalidOid).then_some(relid)
+/// A command that changes more subjects than this sends for whole families: other backends have room for 4,096 messages
+/// before they forget everything that they hold, whatever it is about.
+const BULK: usize = 256;
+
+thread_local! {
+    static SENT: RefCell<Sent> = RefCell::default();
 }
 
-/// Sends a message for `channel`: at once to this backend (at the end of the command), at commit to all.
+/// Sends a message for `channel`: to this backend at the end of the command, to all at commit.
 pub fn send(channel: Channel) {
-    let namespace = super::authority::namespace();
-    if let Some(relid) = relation_of(channel, namespace) {
-        // SAFETY: `relid` was just looked up; the call registers a message in the current transaction.
-        unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relid) }
-    }
+    // SAFETY: a row of an authority table was changed in this command, so there is a transaction. Each subtransaction has
+    // an id of its own, and what it sent is its own: rolling it back takes nothing from the messages of others.
+    let command = unsafe {
+        (
+            pg_sys::GetCurrentTransactionId().into_inner(),
+            pg_sys::GetCurrentCommandId(false),
+        )
+    };
+    SENT.with_borrow_mut(|sent| {
+        if sent.command != command {
+            sent.command = command;
+            sent.channels.clear();
+        }
+        let channel = match channel.family() {
+            Some(family) if sent.channels.len() >= BULK => family.whole(),
+            _ => channel,
+        };
+        if !sent.channels.contains(&channel) {
+            sent.channels.push(channel);
+            register_message(channel);
+        }
+    });
 }
 
-/// Sends a message for every channel of the same family: after TRUNCATE.
-pub fn send_all(family: impl Fn(Channel) -> bool) {
-    Channel::all().filter(|c| family(*c)).for_each(send);
+/// Sends a message for all channels of a family: after TRUNCATE.
+pub fn send_all(family: Family) {
+    send(family.whole());
+}
+
+/// A row of pg_class, of which no more is read than what [`register_message`] says.
+#[repr(C)]
+struct ClassRow {
+    header: pg_sys::HeapTupleHeaderData,
+    class: pg_sys::FormData_pg_class,
+}
+
+/// Makes PostgreSQL send a relcache message for the number of `channel` with the current transaction. The function that
+/// takes an OID wants a relation; the one that takes a row of pg_class reads `oid` and `relisshared` of it and no more.
+fn register_message(channel: Channel) {
+    // SAFETY: all-zero is a value of these types of C: numbers, booleans and bytes. The row lives until the call is over,
+    // which keeps nothing of it, and `t_hoff` is where its columns begin.
+    unsafe {
+        let mut row: ClassRow = std::mem::zeroed();
+        row.header.t_hoff = offset_of!(ClassRow, class) as u8;
+        row.class.oid = pg_sys::Oid::from(channel.relid());
+        let mut tuple = pg_sys::HeapTupleData {
+            t_len: size_of::<ClassRow>() as u32,
+            t_data: (&raw mut row).cast(),
+            ..Default::default()
+        };
+        pg_sys::CacheInvalidateRelcacheByTuple(&raw mut tuple);
+    }
 }
 
 /// Sends a message for a table itself, so that plans and registrations made of it are made anew.
@@ -229,7 +292,7 @@ pub fn send_for_table(relid: pg_sys::Oid) {
 /// The channels that something cached depends on, and up to which message it is known to be right.
 #[derive(Debug)]
 pub struct Stamp {
-    channels: [u64; COUNT.div_ceil(64)],
+    channels: Vec<Channel>,
     loaded: u64,
     checked: std::cell::Cell<u64>,
 }
@@ -240,7 +303,7 @@ impl Stamp {
         receive();
         let number = SEQUENCE.load(Relaxed);
         Stamp {
-            channels: [0; COUNT.div_ceil(64)],
+            channels: Vec::new(),
             loaded: number,
             checked: std::cell::Cell::new(number),
         }
@@ -248,8 +311,20 @@ impl Stamp {
 
     /// What is being loaded depends on `channel`.
     pub fn depends_on(&mut self, channel: Channel) {
-        let n = channel.number();
-        self.channels[n / 64] |= 1 << (n % 64);
+        self.channels.push(channel);
+        self.channels.extend(channel.family().map(Family::whole));
+    }
+
+    /// Nothing more is loaded: keeps each channel once.
+    pub fn close(&mut self) {
+        self.channels.sort_unstable();
+        self.channels.dedup();
+        self.channels.shrink_to_fit();
+    }
+
+    /// What it holds beside itself.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.channels.as_slice())
     }
 
     /// Has no message for any of its channels arrived since before it was loaded?
@@ -259,9 +334,8 @@ impl Stamp {
         if self.checked.get() == now {
             return true;
         }
-        let current = (0..COUNT)
-            .filter(|n| self.channels[n / 64] >> (n % 64) & 1 == 1)
-            .all(|n| LAST[n].load(Relaxed) <= self.loaded);
+        let current = EVERYTHING.load(Relaxed) <= self.loaded
+            && self.channels.iter().all(|c| c.last().load(Relaxed) <= self.loaded);
         if current {
             self.checked.set(now);
         }

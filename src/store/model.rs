@@ -34,8 +34,8 @@ pub struct LoadedModel {
 
 /// Loads everything. `names` are those of the model before: numbers stay what they were.
 pub fn load(mut names: Vocabulary, reading: &mut Reading) -> LoadedModel {
-    reading.depends_on(Channel::Model);
-    reading.depends_on(Channel::Shape);
+    reading.depends_on(Channel::MODEL);
+    reading.depends_on(Channel::SHAPE);
     let mut facts = ModelFacts::default();
     load_permissions(reading, &mut names, &mut facts);
     load_roles(reading, &mut names, &mut facts);

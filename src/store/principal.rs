@@ -30,7 +30,7 @@ pub fn load(
     reading: &mut Reading,
 ) -> Option<Subject> {
     reading.depends_on(Channel::principal(id));
-    reading.depends_on(Channel::Shape);
+    reading.depends_on(Channel::SHAPE);
     let mut facts = load_identity(id, when, reading)?;
     facts.memberships = load_memberships(id, when, reading);
     facts.teams = load_teams(id, when, reading);

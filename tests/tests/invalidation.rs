@@ -740,6 +740,59 @@ fn parallel_workers_decide_like_their_leader() {
     assert_eq!(value::<i64>(&mut unprivileged, &count, &[]), 0);
 }
 
+#[test]
+fn a_change_leaves_others_compiled_and_a_change_of_many_reaches_all() {
+    const MEMBERS: i64 = 1000;
+    let (db, mut a) = world(&Server::shared());
+    execute(
+        &mut a,
+        &format!(
+            "INSERT INTO authz.principal (principal_id, principal_type, display_name, status)
+             SELECT md5('m' || n)::uuid, 'human', 'm' || n, 'active' FROM generate_series(1, {MEMBERS}) AS n;
+             INSERT INTO authz.tenant_membership (tenant_id, principal_id, status, member_kind)
+             SELECT '{t}', md5('m' || n)::uuid, 'active', 'member' FROM generate_series(1, {MEMBERS}) AS n;
+             INSERT INTO authz.principal_role_assignment (tenant_id, principal_id, role_code, scope_type, scope_id)
+             SELECT '{t}', md5('m' || n)::uuid, 'viewer', 'tenant', '{t}' FROM generate_series(1, {MEMBERS}) AS n",
+            t = id("acme")
+        ),
+    );
+    make::case(&mut a, id("acme"), "affair");
+    let mut b = db.connect();
+    execute(&mut b, "SET authz.cache_size = '1GB'");
+    let count = format!(
+        "SELECT count(*) FILTER (WHERE authz_can(md5('m' || n)::uuid, 'case.view', '{}'))
+           FROM generate_series(1, {MEMBERS}) AS n",
+        id("affair")
+    );
+    let loads = |c: &mut Client| -> i64 { value(c, "SELECT loads FROM authz_stats()", &[]) };
+    assert_eq!(value::<i64>(&mut b, &count, &[]), MEMBERS);
+
+    // One of them: whoever shares its channel is loaded again as well, which is hardly anybody.
+    let revoke =
+        "UPDATE authz.principal_role_assignment SET revoked_at = statement_timestamp() WHERE revoked_at IS NULL";
+    let before = loads(&mut b);
+    execute(&mut a, &format!("{revoke} AND principal_id = md5('m1')::uuid"));
+    assert_eq!(value::<i64>(&mut b, &count, &[]), MEMBERS - 1);
+    let loaded = loads(&mut b) - before;
+    assert!((1..=5).contains(&loaded), "{loaded} loaded after a change of one");
+
+    // All of them by one statement, which sends fewer messages than it changes subjects; also undone, also for itself.
+    execute(&mut a, "BEGIN; SAVEPOINT s");
+    execute(&mut a, revoke);
+    assert_eq!(value::<i64>(&mut a, &count, &[]), 0, "one's own uncommitted revocation");
+    assert_eq!(
+        value::<i64>(&mut b, &count, &[]),
+        MEMBERS - 1,
+        "another's uncommitted revocation"
+    );
+    execute(&mut a, "ROLLBACK TO s");
+    assert_eq!(value::<i64>(&mut a, &count, &[]), MEMBERS - 1, "undone");
+    execute(&mut a, revoke);
+    assert_eq!(value::<i64>(&mut a, &count, &[]), 0, "done again");
+    execute(&mut a, "COMMIT");
+    assert_eq!(value::<i64>(&mut b, &count, &[]), 0, "committed");
+}
+
 /// Given and taken with the same two statements again and again.
 const CYCLES: [(&str, &str); 5] = [
     (
