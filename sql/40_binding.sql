@@ -204,8 +204,10 @@ CREATE TABLE authz.resource_access_grant (
 CREATE UNIQUE INDEX resource_access_grant_active_key ON authz.resource_access_grant
     (resource_id, grantee_id, permission_code, resource_type, grantee_type, tenant_id)
     NULLS NOT DISTINCT WHERE revoked_at IS NULL;
+-- The tenant first: what concerns one principal is looked for under several grantees (itself, its teams, its roles), and
+-- then lies on the same few pages however many other tenants there are.
 CREATE INDEX resource_access_grant_grantee_idx
-    ON authz.resource_access_grant (grantee_type, grantee_id, tenant_id, active_until);
+    ON authz.resource_access_grant (tenant_id, grantee_id, grantee_type, active_until);
 CREATE INDEX resource_access_grant_resource_idx
     ON authz.resource_access_grant (resource_type, resource_id, grantee_type, grantee_id);
 CREATE INDEX resource_access_grant_expiry_idx ON authz.resource_access_grant (expires_at)

@@ -170,8 +170,10 @@ BEGIN
             WHERE i.active_until > clock_timestamp())
         SELECT g.tenant_id, g.resource_type, g.resource_id, g.permission_code
         FROM brought AS b
-        JOIN authz.resource_access_grant AS g ON g.grantee_type = 'role' AND g.grantee_id = b.role_code
-        WHERE g.active_until > clock_timestamp() AND (tenant IS NULL OR g.tenant_id = tenant)
+        JOIN authz.tenant AS t ON tenant IS NULL OR t.tenant_id = tenant
+        JOIN authz.resource_access_grant AS g
+          ON g.tenant_id = t.tenant_id AND g.grantee_id = b.role_code AND g.grantee_type = 'role'
+        WHERE g.active_until > clock_timestamp()
         UNION
         SELECT r.tenant_id, CASE WHEN r.resource_id IS NULL THEN 'tenant' ELSE r.resource_type END,
                coalesce(r.resource_id, r.tenant_id::text), coalesce(r.permission_code, p.permission_code)

@@ -443,9 +443,9 @@ fn read_grants(
     let mut rows = Vec::new();
     for tenant in tenants {
         let keys = [
-            ScanKey::text(grantee_type, kind),
-            ScanKey::text(grantee_id, id.as_deref().unwrap_or_default()),
             ScanKey::uuid(tenant_id, tenant),
+            ScanKey::text(grantee_id, id.as_deref().unwrap_or_default()),
+            ScanKey::text(grantee_type, kind),
             ScanKey::after(until, when.horizon()),
         ];
         let mut too_many = false;
