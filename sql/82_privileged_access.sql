@@ -142,18 +142,19 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s     authz.privileged_access_session;
     actor uuid := authz.session_principal();
+    why   text;
 BEGIN
     SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session;
-    IF s.session_id IS NULL OR NOT authz.holds_access(permission, s.tenant_id, s.scope_type, s.scope_id) THEN
-        PERFORM authz.refuse_access(permission, session, s.tenant_id, 'no_grant');
-    ELSIF authz.same_person(s.principal_id, actor) THEN
-        PERFORM authz.refuse_access(permission, session, s.tenant_id, 'own_session');
-    ELSIF NOT EXISTS (SELECT FROM authz.principal AS p WHERE p.principal_id = actor AND p.principal_type = 'human') THEN
-        PERFORM authz.refuse_access(permission, session, s.tenant_id, 'not_human');
-    ELSIF EXISTS (SELECT FROM authz.privileged_access_session AS p
-                  WHERE p.principal_id = actor AND p.session_kind = 'break_glass'
-                    AND p.active_from <= clock_timestamp() AND p.active_until > clock_timestamp()) THEN
-        PERFORM authz.refuse_access(permission, session, s.tenant_id, 'under_break_glass');
+    why := CASE WHEN s.session_id IS NULL OR NOT authz.holds_access(permission, s.tenant_id, s.scope_type, s.scope_id) THEN 'no_grant'
+                WHEN authz.same_person(s.principal_id, actor) THEN 'own_session'
+                WHEN NOT EXISTS (SELECT FROM authz.principal AS p
+                                 WHERE p.principal_id = actor AND p.principal_type = 'human') THEN 'not_human'
+                WHEN EXISTS (SELECT FROM authz.privileged_access_session AS p
+                             WHERE p.principal_id = actor AND p.session_kind = 'break_glass'
+                               AND p.active_from <= clock_timestamp() AND p.active_until > clock_timestamp()) THEN 'under_break_glass' END;
+    -- In one place: the context of an error names the line.
+    IF why IS NOT NULL THEN
+        PERFORM authz.refuse_access(permission, session, s.tenant_id, why);
     END IF;
     RETURN authz.lock_access(session);
 END

@@ -120,14 +120,28 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION authz.follow_columns() IS
-    'Event trigger: keeps the names of classified columns up to date, and notices when one is dropped.';
+    'Event trigger: keeps the names of classified columns up to date, and notices when one is gone.';
 REVOKE ALL ON FUNCTION authz.follow_columns() FROM PUBLIC;
 CREATE EVENT TRIGGER authz_follow_columns ON ddl_command_end
-    WHEN TAG IN ('ALTER TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'DROP TABLE', 'DROP VIEW',
-                 'DROP MATERIALIZED VIEW', 'DROP FOREIGN TABLE', 'DROP SCHEMA', 'DROP OWNED')
+    WHEN TAG IN ('ALTER TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'ALTER TYPE')
     EXECUTE FUNCTION authz.follow_columns();
 ALTER EVENT TRIGGER authz_follow_columns ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER authz_follow_columns IS 'Keeps the names of classified columns up to date.';
+
+-- Columns go with many things: their type, a function that generates them, a schema, a server.
+CREATE FUNCTION authz.forget_columns() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE authz.data_classification AS c SET dropped_at = clock_timestamp()
+    FROM pg_event_trigger_dropped_objects() AS d
+    WHERE d.classid = 'pg_class'::regclass AND c.target = d.objid AND d.objsubid IN (0, c.attnum) AND c.dropped_at IS NULL;
+END
+$$;
+COMMENT ON FUNCTION authz.forget_columns() IS 'Event trigger: notices when a classified column is dropped.';
+REVOKE ALL ON FUNCTION authz.forget_columns() FROM PUBLIC;
+CREATE EVENT TRIGGER authz_forget_columns ON sql_drop EXECUTE FUNCTION authz.forget_columns();
+ALTER EVENT TRIGGER authz_forget_columns ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER authz_forget_columns IS 'Notices when classified columns are dropped.';
 
 -- Whoever owns the table, or holds the permission. Who owns it is asked by a function that runs as its caller
 -- (authz.claim_ownership), right before this one, which could not tell.

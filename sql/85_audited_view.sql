@@ -65,13 +65,8 @@ REVOKE ALL ON FUNCTION authz.read_past_row_security(regclass) FROM PUBLIC;
 CREATE FUNCTION authz.audited_view_problems(target regclass) RETURNS text[]
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT array_remove(ARRAY[
-        CASE WHEN NOT EXISTS (
-            SELECT FROM pg_rewrite AS w
-            JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
-            WHERE w.ev_class = c.oid AND w.rulename = '_RETURN' AND d.refclassid = 'pg_proc'::regclass
-              AND d.refobjid = '@extschema@.authz_audited(uuid)'::regprocedure)
-              OR position(a.surface_id::text IN pg_get_viewdef(c.oid)) = 0
-        THEN format('its body does not call authz_audited(%L)', a.surface_id) END,
+        CASE WHEN authz.surface_of_view(c.oid, '@extschema@.authz_audited(uuid)'::regprocedure) IS DISTINCT FROM a.surface_id
+        THEN format('not every row has to pass WHERE authz_audited(%L)', a.surface_id) END,
         CASE WHEN NOT EXISTS (SELECT FROM pg_options_to_table(c.reloptions) AS o
                               WHERE o.option_name = 'security_barrier' AND o.option_value::boolean)
         THEN 'it is no security_barrier view' END,

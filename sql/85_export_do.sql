@@ -203,7 +203,7 @@ COMMENT ON FUNCTION authz_approve_export(uuid, text) IS
 REVOKE ALL ON FUNCTION authz_approve_export(uuid, text) FROM PUBLIC;
 
 -- Text has one form, whatever the session's settings are.
-CREATE FUNCTION authz_run_export(export uuid) RETURNS bigint
+CREATE FUNCTION authz.run_export(export uuid) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD'
     SET IntervalStyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' SET xmloption = 'content' AS $$
 DECLARE
@@ -228,7 +228,7 @@ BEGIN
     END IF;
     UPDATE authz.data_export_job
     SET status = 'completed', completed_at = clock_timestamp(), row_count = written.rows, byte_count = written.bytes,
-        chunk_count = written.chunks, content_sha256 = written.sha256
+        chunk_count = written.chunks, content_sha256 = written.sha256, run_xact = pg_current_xact_id()
     WHERE export_id = export
     RETURNING * INTO j;
     -- Both may have changed while rows were read.
@@ -242,9 +242,8 @@ BEGIN
     RETURN j.row_count;
 END
 $$;
-COMMENT ON FUNCTION authz_run_export(uuid) IS
-    'Writes the content of an export, in the session of who asked for it, by row security as it holds for them now. Returns the number of rows; one row too many fails (54000).';
-REVOKE ALL ON FUNCTION authz_run_export(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION authz.run_export(uuid) IS 'What authz_run_export calls, which knows who called it.';
+REVOKE ALL ON FUNCTION authz.run_export(uuid) FROM PUBLIC;
 
 CREATE FUNCTION authz_download_export(export uuid, chunk integer DEFAULT 1)
 RETURNS TABLE (number integer, chunks integer, content bytea, sha256 bytea)
@@ -259,6 +258,11 @@ BEGIN
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('export %s has no chunk %s', export, coalesce(chunk::text, 'NULL')),
             HINT = format('It has %s, numbered from 1.', coalesce(j.chunk_count, 0));
+    END IF;
+    -- Rolled back, neither the run nor the request would count.
+    IF j.run_xact = pg_current_xact_id_if_assigned() THEN
+        PERFORM authz.refuse_export_state('export.download', j, 'not_committed', format('export %s is not committed', export),
+            'It was run in this transaction.', 'Commit, and download it then.');
     END IF;
     SELECT * INTO c FROM authz.data_export_chunk AS p WHERE p.export_id = export AND p.chunk = chunk;
     IF c.chunk IS NULL THEN

@@ -23,6 +23,7 @@ CREATE TABLE authz.data_export_job (
     byte_count bigint,
     chunk_count integer,
     content_sha256 bytea,
+    run_xact xid8,
     ended_at timestamptz,
     ended_by uuid,
     end_reason text,
@@ -76,6 +77,8 @@ COMMENT ON COLUMN authz.data_export_job.row_count IS 'Rows in its content.';
 COMMENT ON COLUMN authz.data_export_job.byte_count IS 'Bytes of its content.';
 COMMENT ON COLUMN authz.data_export_job.chunk_count IS 'Chunks that its content is in.';
 COMMENT ON COLUMN authz.data_export_job.content_sha256 IS 'SHA-256 of its chunks, one after the other: of the whole file.';
+COMMENT ON COLUMN authz.data_export_job.run_xact IS
+    'The transaction that wrote it, as numbered by this cluster: it gives nothing out.';
 COMMENT ON COLUMN authz.data_export_job.ended_at IS 'When it was given up, rejected, withdrawn or expired.';
 COMMENT ON COLUMN authz.data_export_job.ended_by IS 'Who ended it; NULL: it ran out.';
 COMMENT ON COLUMN authz.data_export_job.end_reason IS 'Why.';
@@ -88,7 +91,7 @@ CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON authz.data_export_job
     FOR EACH STATEMENT EXECUTE FUNCTION authz.refuse_delete('Jobs are evidence; end one with authz_end_export.');
 CREATE TRIGGER guard_update BEFORE UPDATE ON authz.data_export_job
     FOR EACH ROW EXECUTE FUNCTION authz.refuse_overwrite(
-        '{"status": "free", "approved_by": "once", "approved_at": "once", "completed_at": "once", "expires_at": "until", "row_count": "once", "byte_count": "once", "chunk_count": "once", "content_sha256": "once", "ended_at": "once", "ended_by": "once", "end_reason": "once"}');
+        '{"status": "free", "approved_by": "once", "approved_at": "once", "completed_at": "once", "expires_at": "until", "row_count": "once", "byte_count": "once", "chunk_count": "once", "content_sha256": "once", "run_xact": "once", "ended_at": "once", "ended_by": "once", "end_reason": "once"}');
 
 -- Also for those who write by hand: states are gone through once, approval comes before the run and from somebody else.
 CREATE FUNCTION authz.check_export_job() RETURNS trigger

@@ -1,5 +1,5 @@
 -- Decisions on cases move from status to status by these functions alone. Each asks, in this order: are the arguments
--- there; may the actor do it (the decision rule, with all of its steps), and may the session act for the actor; is the
+-- there; may the actor do it (the decision rule, with all of its steps), may the session act for the actor, and is the
 -- actor assigned to the case; is there a reason; then, with the row locked, all of the authority again; is the transition
 -- legal; have other eyes seen it; does a dynamic separation of duty forbid it. Without authority nobody learns whether there is such a decision: the same words for
 -- what is forbidden and what is not there. Refusals are recorded and outlive the rollback.
@@ -21,7 +21,10 @@ COMMENT ON FUNCTION casework.refuse(text, uuid, uuid, text, uuid, text) IS 'Reco
 REVOKE ALL ON FUNCTION casework.refuse(text, uuid, uuid, text, uuid, text) FROM PUBLIC;
 
 -- Whoever acts for somebody else lends no second factor: what the request's context says is about the session's principal.
-CREATE FUNCTION casework.demand(permission text, actor uuid, tenant uuid, kind text, id uuid, case_id uuid) RETURNS void
+-- All refusals come from one line, which the context of an error names.
+CREATE FUNCTION casework.demand(
+    permission text, actor uuid, tenant uuid, kind text, id uuid, case_id uuid, assigned boolean DEFAULT false
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     me      CONSTANT uuid := authz.session_principal();
@@ -34,15 +37,19 @@ BEGIN
         why := 'not_the_actor';
     ELSIF NOT @extschema@.authz_can(actor, permission, id, tenant, context) THEN
         why := coalesce(@extschema@.authz_explain(actor, permission, id, tenant, context, NULL::timestamptz) ->> 'reason', 'denied');
+    ELSIF assigned AND NOT EXISTS (
+        SELECT FROM casework.case_assignment AS a
+        WHERE a.tenant_id = tenant AND a.case_id = demand.case_id AND a.principal_id = actor AND a.unassigned_at IS NULL) THEN
+        why := 'not_assigned';
     END IF;
     IF why IS NOT NULL THEN
         PERFORM casework.refuse(permission, actor, tenant, kind, id, why);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION casework.demand(text, uuid, uuid, text, uuid, uuid) IS
-    'Refuses (42501) unless the actor may use the permission on the resource, and is the session''s principal or one whom it may act for.';
-REVOKE ALL ON FUNCTION casework.demand(text, uuid, uuid, text, uuid, uuid) FROM PUBLIC;
+COMMENT ON FUNCTION casework.demand(text, uuid, uuid, text, uuid, uuid, boolean) IS
+    'Refuses (42501) unless the actor may use the permission on the resource, is the session''s principal or one whom it may act for, and (assigned) is assigned to the case.';
+REVOKE ALL ON FUNCTION casework.demand(text, uuid, uuid, text, uuid, uuid, boolean) FROM PUBLIC;
 
 CREATE FUNCTION casework.move_decision(
     permission text, becomes text, tenant uuid, decision uuid, actor uuid, reason text
@@ -56,7 +63,7 @@ DECLARE
 BEGIN
     PERFORM authz.demand_arguments(permission, 'tenant', tenant::text, 'decision', decision::text, 'actor', actor::text);
     SELECT * INTO d FROM casework.case_decision AS x WHERE x.tenant_id = tenant AND x.decision_id = decision;
-    PERFORM casework.demand(permission, actor, tenant, 'decision', decision, d.case_id);
+    PERFORM casework.demand(permission, actor, tenant, 'decision', decision, d.case_id, true);
     why := authz.demand_reason(permission, tenant, 'decision', decision::text, reason, true);
 
     -- Case, assignment, decision: always in this order. Deletion and the end of an assignment wait for this transaction.
@@ -64,13 +71,10 @@ BEGIN
     WHERE c.tenant_id = tenant AND c.case_id = d.case_id FOR SHARE;
     PERFORM FROM casework.case_assignment AS a
     WHERE a.tenant_id = tenant AND a.case_id = d.case_id AND a.principal_id = actor AND a.unassigned_at IS NULL FOR SHARE;
-    IF NOT FOUND THEN
-        PERFORM casework.refuse(permission, actor, tenant, 'decision', decision, 'not_assigned');
-    END IF;
     SELECT * INTO d FROM casework.case_decision AS x
     WHERE x.tenant_id = tenant AND x.decision_id = decision FOR NO KEY UPDATE;
     -- Whoever waited for a row looks again.
-    PERFORM casework.demand(permission, actor, tenant, 'decision', decision, d.case_id);
+    PERFORM casework.demand(permission, actor, tenant, 'decision', decision, d.case_id, true);
 
     IF gone IS NOT NULL OR (d.status, becomes) NOT IN (
         ('draft', 'submitted'), ('draft', 'withdrawn'), ('submitted', 'approved'), ('submitted', 'rejected'),

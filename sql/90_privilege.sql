@@ -19,6 +19,7 @@ REVOKE ALL ON FUNCTION authz.plan_support(internal), authz.call_support(internal
 REVOKE ALL ON FUNCTION
     authz.audited_support(internal),
     authz.one_select(text),
+    authz.surface_of_view(oid, oid),
     authz.register_audited_view(oid, uuid, text),
     authz.alter_audited_view(oid, text),
     authz.cluster_id(),
@@ -38,6 +39,7 @@ REVOKE ALL ON FUNCTION
     authz.in_logical_worker(),
     authz.write_owner(oid, text, text, uuid, text),
     authz.write_export(uuid, oid, text, text, bigint),
+    authz_run_export(uuid),
     authz.count_reveal(uuid),
     authz.claimed_ownership(oid),
     authz.read_field(oid, text, text, uuid)
@@ -88,6 +90,7 @@ BEGIN
             ('plan_support', 'Planner support function of authz.via, authz.row_exact and authz.row_condition.'),
             ('holds', 'Does the session''s principal hold the permission at the scope, by standing authority (not by a privileged session)? At platform scope tenant and scope_id are NULL.'),
             ('terms', 'The obligations with which the session''s principal holds the permission at the scope, by standing authority; NULL: it does not.'),
+            ('authz_run_export', 'Writes the content of an export, in the session of who asked for it, by row security as it holds for them now. Returns the number of rows; one row too many fails (54000).'),
             ('write_export', 'Runs the query of an export, which reads the source once, and writes its chunks; one row more than the limit means that there were too many.'),
             ('principal_holds', 'The same of any principal, of whose request nothing is known.'),
             ('role_missing', 'The permissions of a role that the session''s principal may not hand on at the scope; NULL: there is no session, or it does not reach that scope.'),
@@ -105,6 +108,7 @@ BEGIN
             ('authz_audited', 'Stands in the body of an audited view: planning it makes sure that reads of the view are recorded. True.'),
             ('audited_support', 'Planner support function of authz_audited.'),
             ('one_select', 'The text of the one SELECT that a query consists of; SQLSTATE 42601 if it is something else.'),
+            ('surface_of_view', 'The surface that the WHERE of a view names in a call of that function which every row has to pass; NULL: it does not.'),
             ('register_audited_view', 'What authz_create_audited_view calls: reads of a view of the caller''s are recorded from now on.'),
             ('alter_audited_view', 'What authz_alter_audited_view calls.'),
             ('authz_check', 'authz_can, and an access event of the answer. Never NULL.'),

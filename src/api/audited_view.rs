@@ -39,6 +39,12 @@ fn one_select(query: &str) -> String {
     gate::one_select(query).to_owned()
 }
 
+/// The surface whose gate every read of a view passes: a call of that function.
+#[pg_extern(schema = "authz", stable, strict, parallel_safe)]
+fn surface_of_view(view: pg_sys::Oid, audited: pg_sys::Oid) -> Option<Uuid> {
+    gate::surface_of_view(view, audited).map(|surface| Uuid::from_bytes(*surface.as_bytes()))
+}
+
 /// Registers a view of the caller's as audited.
 #[pg_extern(schema = "authz", volatile, strict, parallel_unsafe)]
 fn register_audited_view(target: pg_sys::Oid, surface: Uuid, on_failure: &str) {

@@ -35,6 +35,8 @@ struct Execution {
     id: u64,
     /// Its state; NULL once that is freed.
     state: *mut pg_sys::EState,
+    /// Has it ever been run? Then it is somebody's, whether there were rows or not.
+    begun: bool,
     /// Is it being run? Then the rows of this run are in its state.
     running: bool,
     /// The rows of former runs.
@@ -108,6 +110,7 @@ unsafe extern "C-unwind" fn started(query: *mut pg_sys::QueryDesc) {
             e.push(Execution {
                 id,
                 state,
+                begun: false,
                 running: false,
                 rows: 0,
             });
@@ -170,12 +173,17 @@ run_hook!();
 
 #[pg_guard]
 unsafe extern "C-unwind" fn running(id: u64) {
-    read::running(id, rows(id) == 0);
+    read::running(id, !has_begun(id));
     with(id, |e| {
+        e.begun = true;
         // SAFETY: not freed, since it is being run. What the run before has counted is in `rows` already.
         unsafe { (*e.state).es_processed = 0 };
         e.running = true;
     });
+}
+
+fn has_begun(id: u64) -> bool {
+    EXECUTIONS.with_borrow(|e| e.iter().any(|e| e.id == id && e.begun))
 }
 
 fn ran(id: u64) {

@@ -1,5 +1,8 @@
 //! The call in the body of an audited view, as the planner shows it, and queries as the parser reads them.
 
+use super::plan::node::{is_a, length, nth};
+use super::relation::Relation;
+use super::user_table::kind_of;
 use crate::error;
 use pgrx::pg_sys;
 use std::ffi::CString;
@@ -32,21 +35,9 @@ impl Gate {
             if (*request).root.is_null() || (*(*request).root).glob.is_null() {
                 return None;
             }
-            let arguments = (*(*request).fcall).args;
-            if arguments.is_null() || (*arguments).length != 1 {
-                return None;
-            }
-            let argument = (*(*arguments).elements).ptr_value.cast::<pg_sys::Node>();
-            if (*argument).type_ != pg_sys::NodeTag::T_Const {
-                return None;
-            }
-            let constant = &*argument.cast::<pg_sys::Const>();
-            if constant.constisnull || constant.consttype != pg_sys::UUIDOID {
-                return None;
-            }
             Some(Gate {
                 root: (*request).root,
-                surface: Uuid::from_bytes(*constant.constvalue.cast_mut_ptr::<[u8; 16]>()),
+                surface: surface_of((*request).fcall)?,
             })
         }
     }
@@ -66,6 +57,59 @@ impl Gate {
             (*glob).invalItems = pg_sys::lappend((*glob).invalItems, mark.cast());
             pg_sys::makeBoolConst(true, false)
         }
+    }
+}
+
+/// The surface that a call of `authz_audited` names by a constant.
+unsafe fn surface_of(call: *mut pg_sys::FuncExpr) -> Option<Uuid> {
+    // SAFETY: a valid call; tags are compared before casts, NULLs before values are read. A uuid is 16 bytes.
+    unsafe {
+        if length((*call).args) != 1 || !is_a(nth((*call).args, 0), pg_sys::NodeTag::T_Const) {
+            return None;
+        }
+        let constant = &*nth((*call).args, 0).cast::<pg_sys::Const>();
+        (!constant.constisnull && constant.consttype == pg_sys::UUIDOID)
+            .then(|| Uuid::from_bytes(*constant.constvalue.cast_mut_ptr::<[u8; 16]>()))
+    }
+}
+
+/// The surface whose gate nobody gets round who reads the view: a call of `function` that all of its rows have to pass,
+/// in its one WHERE. Anywhere else (in one arm of a UNION, behind an OR) the planner could do without it.
+pub fn surface_of_view(view: pg_sys::Oid, function: pg_sys::Oid) -> Option<Uuid> {
+    let relation = Relation::open(view)?;
+    if kind_of(&relation) != pg_sys::RELKIND_VIEW {
+        return None;
+    }
+    // SAFETY: an open view has its query, in which tags are compared before casts.
+    unsafe {
+        let query = pg_sys::get_view_query(relation.raw());
+        if !(*query).setOperations.is_null() {
+            return None;
+        }
+        surface_among((*(*query).jointree).quals, function)
+    }
+}
+
+/// That of a call which `condition` consists of, alone or with others after AND.
+unsafe fn surface_among(condition: *mut pg_sys::Node, function: pg_sys::Oid) -> Option<Uuid> {
+    // SAFETY: NULL or a valid node; tags are compared before casts.
+    unsafe {
+        if is_a(condition, pg_sys::NodeTag::T_FuncExpr) {
+            let call = condition.cast::<pg_sys::FuncExpr>();
+            return if (*call).funcid == function {
+                surface_of(call)
+            } else {
+                None
+            };
+        }
+        if !is_a(condition, pg_sys::NodeTag::T_BoolExpr) {
+            return None;
+        }
+        let all = condition.cast::<pg_sys::BoolExpr>();
+        if (*all).boolop != pg_sys::BoolExprType::AND_EXPR {
+            return None;
+        }
+        (0..length((*all).args)).find_map(|n| surface_among(nth((*all).args, n), function))
     }
 }
 

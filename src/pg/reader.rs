@@ -1,8 +1,7 @@
 //! Reads the rows of a query one after the other, as text, and keeps none of them: what COPY does for a query.
 //!
 //! The query reads one relation, its source, by the privileges of the source's owner, as a view would. Row security is
-//! that of the role which acts (`SET ROLE`, or the login role), whoever owns the function that is running: a definer's
-//! rights must not open rows.
+//! that of the role which acts (see [`identity::as_acting_role`]): a definer's rights must not open rows.
 
 use super::identity;
 use crate::error;

@@ -58,6 +58,17 @@ pub fn attempt(f: impl FnOnce()) -> bool {
     false
 }
 
+/// Runs `f`; false if it has failed, for whatever reason, and was undone.
+pub fn try_to(f: impl FnOnce()) -> bool {
+    run(true, f).is_ok()
+}
+
+/// Is a subtransaction open?
+pub fn is_nested() -> bool {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::GetCurrentTransactionNestLevel() > 1 }
+}
+
 /// Is a parallel query being executed, so that nothing can be written, and no subtransaction begun?
 pub fn in_parallel() -> bool {
     // SAFETY: reads a variable of the backend.

@@ -15,7 +15,7 @@ use crate::decision;
 use crate::error;
 use crate::pg::relation;
 use crate::pg::statement::{self, Parameter, Statement};
-use crate::pg::subtransaction::{self, attempt, rehearse};
+use crate::pg::subtransaction::{self, attempt, rehearse, try_to};
 use crate::pg::transaction::{self, End};
 use crate::pg::{clock, executor, session_setting};
 use crate::session;
@@ -41,12 +41,14 @@ pub struct Read {
     on_failure: OnFailure,
 }
 
-/// An execution that has not ended.
+/// An execution whose events are not written yet.
 struct Open {
     id: u64,
     /// The subtransaction that it began in.
     within: u32,
     reads: Vec<Read>,
+    /// How it ended, or would if it did now.
+    outcome: &'static str,
 }
 
 thread_local! {
@@ -166,6 +168,7 @@ pub fn open(id: u64, mut reads: Vec<Read>) {
             id,
             within: transaction::current_subtransaction(),
             reads,
+            outcome: "failed",
         });
     });
 }
@@ -208,8 +211,19 @@ pub fn running(id: u64, first: bool) {
 }
 
 /// The execution has ended well: its events are written. Those that cannot be stay open, and go with the transaction.
+///
+/// In a subtransaction nothing is raised then: PostgreSQL does not expect that a cursor cannot be closed, and after a rollback to
+/// before that it would take it for one that is open.
 pub fn finish(id: u64) {
-    write(id, "completed");
+    if !subtransaction::is_nested() {
+        write(id, "completed");
+    } else if cannot_write().is_some() || !try_to(|| write(id, "completed")) {
+        OPEN.with_borrow_mut(|open| {
+            if let Some(mine) = open.iter_mut().find(|o| o.id == id) {
+                mine.outcome = "completed";
+            }
+        });
+    }
 }
 
 fn write(id: u64, outcome: &str) {
@@ -236,8 +250,8 @@ fn write(id: u64, outcome: &str) {
 
 /// Called before a transaction commits: what was broken off in it is written.
 pub fn before_commit() {
-    while let Some(id) = OPEN.with_borrow(|open| open.last().map(|o| o.id)) {
-        transaction::with_snapshot(|| write(id, "failed"));
+    while let Some((id, outcome)) = OPEN.with_borrow(|open| open.last().map(|o| (o.id, o.outcome))) {
+        transaction::with_snapshot(|| write(id, outcome));
     }
 }
 
@@ -253,7 +267,7 @@ pub fn on_end(end: End) {
     for mut open in ended {
         let rows = executor::rows(open.id);
         for read in &mut open.reads {
-            read.ended(rows, "failed");
+            read.ended(rows, open.outcome);
             read.hand_over();
         }
         executor::forget(open.id);

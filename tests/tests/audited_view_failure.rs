@@ -175,6 +175,73 @@ fn what_cannot_be_written_at_the_end_is_not_lost() {
     }
 }
 
+/// PostgreSQL takes a cursor that could not be closed for an open one, after a rollback to before that: fetching from it
+/// ended the server.
+#[test]
+fn a_cursor_whose_event_cannot_be_written_is_closed_all_the_same() {
+    let cluster = Cluster::start(BARE);
+    let world = World::on(&cluster.server);
+    let mut admin = world.db.connect();
+    let mut c = world.reader();
+    let open = "BEGIN; DECLARE c CURSOR FOR SELECT * FROM v; FETCH 3 FROM c";
+    let gone = |c: &mut Client| {
+        refused(c, "FETCH 1 FROM c", "34000", &["does not exist"]);
+        execute(c, "ROLLBACK TO s");
+    };
+
+    act(&mut c, "alice", "read only");
+    execute(
+        &mut c,
+        &format!("{open}; SET TRANSACTION READ ONLY; SAVEPOINT s; CLOSE c; ROLLBACK TO s"),
+    );
+    gone(&mut c);
+    refused(&mut c, "COMMIT", "0A000", &[]);
+
+    act(&mut c, "alice", "broken");
+    execute(&mut c, open);
+    execute(&mut admin, BREAK);
+    execute(&mut c, "SAVEPOINT s; CLOSE c; ROLLBACK TO s");
+    gone(&mut c);
+    refused(&mut c, "COMMIT", "53100", &[]);
+    // Mended meanwhile, it is written after all.
+    act(&mut c, "alice", "mended");
+    execute(
+        &mut admin,
+        "ALTER TABLE authz.access_audit_event DISABLE TRIGGER broken",
+    );
+    execute(&mut c, open);
+    execute(&mut admin, "ALTER TABLE authz.access_audit_event ENABLE TRIGGER broken");
+    execute(
+        &mut c,
+        "DO $$ DECLARE c refcursor := 'c'; BEGIN CLOSE c; EXCEPTION WHEN disk_full THEN RAISE; END $$",
+    );
+    execute(&mut admin, "DROP TRIGGER broken ON authz.access_audit_event");
+    execute(&mut c, "COMMIT");
+
+    // Who waits to write is cancelled.
+    act(&mut c, "alice", "in time");
+    execute(&mut c, open);
+    let mut holder = world.db.connect();
+    execute(
+        &mut holder,
+        "BEGIN; LOCK TABLE authz.access_audit_event IN ACCESS EXCLUSIVE MODE",
+    );
+    execute(
+        &mut c,
+        "SAVEPOINT s; SET LOCAL statement_timeout = '200ms'; CLOSE c; ROLLBACK TO s",
+    );
+    gone(&mut c);
+    execute(&mut holder, "ROLLBACK");
+    execute(&mut c, "COMMIT");
+
+    for request in ["read only", "broken", "mended", "in time"] {
+        let mut found = events(&mut admin, &format!("request_id = '{request}'"));
+        found.extend(in_log(&cluster, request));
+        assert_eq!(found, ["v 3 completed"], "{request}");
+    }
+    assert!(!cluster.log().contains("terminated by signal"));
+}
+
 #[test]
 fn where_its_owner_chose_so_the_event_goes_elsewhere() {
     for settings in [PRELOADED, BARE] {

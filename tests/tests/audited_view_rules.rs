@@ -255,6 +255,34 @@ fn r43_pitfalls_24_25_33_row_security_stays_in_force() {
     }
 }
 
+/// Who has read through a function of its own, in rows that were never returned, does not pass for somebody else.
+#[test]
+fn r43_pitfall_12_a_cursor_without_rows_is_of_whoever_ran_it() {
+    let world = World::new();
+    let mut admin = world.db.connect();
+    let mut c = world.reader();
+    execute(
+        &mut c,
+        "CREATE TEMP TABLE leaked (word text);
+         CREATE FUNCTION public.leak(word text) RETURNS boolean LANGUAGE sql VOLATILE AS
+             'INSERT INTO leaked VALUES (word) RETURNING false'",
+    );
+    act(&mut c, "alice", "alice");
+    execute(
+        &mut c,
+        "BEGIN; DECLARE c CURSOR FOR SELECT 1 FROM v WHERE public.leak(word); FETCH ALL FROM c",
+    );
+    act(&mut c, "bob", "bob");
+    execute(&mut c, "FETCH ALL FROM c; COMMIT");
+    assert_eq!(value::<i64>(&mut c, "SELECT count(*) FROM leaked", &[]), 10);
+    let readers: Vec<String> = value(
+        &mut admin,
+        &format!("SELECT array_agg(concat(principal_id, ' and ', context -> 'also_read_by')) {READS}"),
+        &[],
+    );
+    assert_eq!(readers, [format!("{} and [\"{}\"]", id("alice"), id("bob"))]);
+}
+
 #[test]
 fn views_that_cannot_be_audited_are_refused() {
     let world = World::new();
@@ -419,6 +447,19 @@ fn an_audited_view_stays_audited_or_is_dropped() {
         "SELECT surface_id::text FROM authz.audited_view WHERE target = 'public.v'::regclass",
         &[],
     );
+    // A call that the planner can do without.
+    for rest in [
+        "WHERE true OR authz_audited('{}')",
+        "WHERE CASE WHEN true THEN true ELSE authz_audited('{}') END",
+        "UNION ALL SELECT 0, '' WHERE authz_audited('{}')",
+        "WHERE EXISTS (SELECT FROM reading WHERE authz_audited('{}')) OR true",
+    ] {
+        let sql = format!(
+            "CREATE OR REPLACE VIEW v WITH (security_barrier) AS SELECT id, word FROM reading {}",
+            rest.replace("{}", &surface)
+        );
+        refused_with_hint(&mut o, &sql, "55000", &["audited view", "authz_audited"]);
+    }
     execute(
         &mut o,
         &format!(

@@ -409,7 +409,13 @@ fn r30_assignment_is_needed_and_ends_with_its_role() {
         "SELECT authz_can('decision.approve', $1::uuid)",
         &[&d]
     ));
-    denied(&mut eve, &act("approve", d, "eve"), "42501", &["permission denied"]);
+    let said = denied(&mut eve, &act("approve", d, "eve"), "42501", &["permission denied"]);
+    let unknown = act("approve", Uuid::from_u128(7), "eve");
+    assert_eq!(
+        denied(&mut eve, &unknown, "42501", &[]),
+        said,
+        "down to the lines of our functions"
+    );
     let mut dora = w.of("dora");
     let unassign = format!(
         "SELECT unassign_case('{}', '{}', '{}', '{}', 'moved')",

@@ -1010,6 +1010,77 @@ fn r32_row_security_holds_whoever_runs_it() {
     refused(&mut rex, &run(export), "42501", &["row-level security"]);
 }
 
+/// What an export runs of others (policies here) gets no rights that the calling code does not have: a definer function
+/// of theirs must not become its caller by way of an export.
+#[test]
+fn a_definer_function_does_not_become_its_caller() {
+    let mut w = Exports::new();
+    let mallory = w.db.role();
+    execute(
+        &mut w.admin,
+        &format!(
+            "CREATE TABLE public.trap (tenant_id uuid NOT NULL, id uuid PRIMARY KEY);
+             INSERT INTO public.trap VALUES ('{acme}', '{acme}');
+             INSERT INTO authz.permission_definition (permission_code, resource_type, action_code) VALUES ('trap.view', 'trap', 'view');
+             INSERT INTO authz.role_permission (role_code, permission_code) VALUES ('exporter', 'trap.view');
+             SELECT FROM authz_protect('public.trap', 'trap', 'id', 'tenant_id');
+             SELECT authz_classify('public.trap', c, 'public', 'for all') FROM unnest('{{id,tenant_id}}'::text[]) AS c;
+             ALTER TABLE public.trap OWNER TO {mallory};
+             GRANT CREATE ON SCHEMA public TO {mallory};
+             SELECT authz_create_safe_view('public.trap_view', 'public.trap');
+             SELECT authz_define_export('traps', 'public.trap_view', '{{id}}', 'trap.view');
+             SELECT authz_define_export('trap_rows', 'public.trap', '{{id}}', 'trap.view');
+             CREATE TABLE public.caught (who text); GRANT INSERT ON public.caught TO PUBLIC;
+             GRANT EXECUTE ON FUNCTION authz_request_export, authz_run_export TO {mallory};
+             SET ROLE {mallory};
+             CREATE FUNCTION public.catch() RETURNS boolean LANGUAGE plpgsql AS
+                 'BEGIN INSERT INTO public.caught VALUES (current_user); RETURN true; END';
+             CREATE POLICY trap ON public.trap AS RESTRICTIVE USING (public.catch());
+             CREATE FUNCTION public.harmless(kind text) RETURNS bigint LANGUAGE sql SECURITY DEFINER AS
+                 $$ SELECT authz_run_export(authz_request_export(kind, 'why not', '{acme}')) $$;
+             RESET ROLE",
+            acme = id("acme")
+        ),
+    );
+    let mut rex = w.of("rex");
+    act_as(&mut w.admin, "rex");
+    for kind in ["traps", "trap_rows"] {
+        for c in [&mut w.admin, &mut rex] {
+            let rows: i64 = value(c, "SELECT public.harmless($1)", &[&kind]);
+            assert_eq!(rows, 1, "{kind}");
+        }
+    }
+    // Nor by what PostgreSQL runs as a table's owner while a superuser maintains it.
+    execute(
+        &mut w.admin,
+        &format!(
+            "SET ROLE {mallory};
+             CREATE FUNCTION public.indexed(id integer) RETURNS bigint IMMUTABLE LANGUAGE sql AS
+                 $$ SELECT public.authz_run_export(public.authz_request_export('traps', 'why not', '{}')) $$;
+             CREATE TABLE public.lure (id integer); CREATE INDEX ON public.lure (public.indexed(id));
+             RESET ROLE; INSERT INTO public.lure VALUES (1); TRUNCATE public.caught; ANALYZE public.lure",
+            id("acme")
+        ),
+    );
+    let caught: Vec<String> = value(&mut w.admin, "SELECT array_agg(DISTINCT who) FROM public.caught", &[]);
+    assert_eq!(caught, [mallory]);
+}
+
+/// Neither the limit of requests nor the job would be left of a download that is rolled back.
+#[test]
+fn r32_a_rollback_gives_nothing_out() {
+    let w = Exports::new();
+    let mut rex = w.of("rex");
+    execute(&mut rex, "BEGIN");
+    let export = request(&mut rex, "");
+    execute(&mut rex, "SAVEPOINT s");
+    run_export(&mut rex, export);
+    execute(&mut rex, "RELEASE s; SAVEPOINT t");
+    refused_with_hint(&mut rex, &fetch(export, 1), "55000", &["is not committed"]);
+    execute(&mut rex, "ROLLBACK TO t; COMMIT");
+    assert!(!download(&mut rex, export).is_empty());
+}
+
 #[test]
 fn r32_a_worker_runs_it_by_the_requesters_authority() {
     let mut w = Exports::new();

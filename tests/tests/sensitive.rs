@@ -245,6 +245,31 @@ fn r40_classes_follow_renames_and_say_what_is_gone() {
     assert_eq!(gone, 4);
 }
 
+/// Columns are renamed and dropped by way of other things as well; what a dump has must be there when it is restored.
+#[test]
+fn r40_classes_follow_columns_whose_types_change() {
+    let people = People::bare();
+    execute(
+        &mut people.table_owner(),
+        "CREATE TYPE mood AS ENUM ('well'); CREATE TYPE visit_row AS (id integer, phone text);
+         CREATE FUNCTION shown(id integer) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT id::text';
+         CREATE TABLE visit OF visit_row;
+         CREATE TABLE talk (id integer, felt mood, about text GENERATED ALWAYS AS (shown(id)) STORED);
+         SELECT authz_classify('visit', 'phone', 'pii', 'law'), authz_classify('talk', 'felt', 'pii', 'law'),
+                authz_classify('talk', 'about', 'pii', 'law');
+         SET client_min_messages = error;
+         ALTER TYPE visit_row RENAME ATTRIBUTE phone TO telephone CASCADE; DROP TYPE mood CASCADE; DROP FUNCTION shown CASCADE",
+    );
+    let stored: Vec<String> = value(
+        &mut people.admin(),
+        "SELECT array_agg(concat_ws(' ', column_name, CASE WHEN dropped_at IS NULL THEN 'there' ELSE 'gone' END)
+                          ORDER BY column_name)
+           FROM authz.data_classification",
+        &[],
+    );
+    assert_eq!(stored, ["about gone", "felt gone", "telephone there"]);
+}
+
 #[test]
 fn r70_classes_masks_and_views_survive_a_dump() {
     let people = People::masked();
