@@ -195,6 +195,10 @@ COMMENT ON COLUMN authz.tenant_principal_profile.tenant_id IS 'The tenant.';
 COMMENT ON COLUMN authz.tenant_principal_profile.principal_id IS 'The principal.';
 COMMENT ON COLUMN authz.tenant_principal_profile.display_name IS 'Name to show inside the tenant.';
 COMMENT ON COLUMN authz.tenant_principal_profile.status IS 'Status to show inside the tenant; no decision reads it.';
+-- Names inside a tenant are for its members; who is granted SELECT and joins them learns of nobody elsewhere.
+ALTER TABLE authz.tenant_principal_profile ENABLE ROW LEVEL SECURITY;
+CREATE POLICY member_select ON authz.tenant_principal_profile FOR SELECT USING (authz.session_is_member(tenant_id));
+COMMENT ON POLICY member_select ON authz.tenant_principal_profile IS 'Members of a tenant see what it knows of its people.';
 
 CREATE TABLE authz.team_membership_history (
     team_membership_id uuid NOT NULL DEFAULT gen_random_uuid(),

@@ -37,9 +37,10 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         ('analytics_export', 'SELECT', 'case_record', 'tenant_id, case_id, owning_org_id, owning_team_id, confidentiality_level, status, created_at, updated_at')
     ) AS t (role, privilege, object, columns)
     UNION ALL
-    -- Row security leaves everybody the own profile.
-    SELECT 'runtime', t.privilege, 'authz', 'profile', t.columns
-    FROM (VALUES ('SELECT', NULL), ('UPDATE', 'full_name, phone, avatar_file_id, metadata')) AS t (privilege, columns)
+    -- Row security leaves everybody the own profile, and the names of the tenants that one is a member of.
+    SELECT 'runtime', t.privilege, 'authz', t.object, t.columns
+    FROM (VALUES ('SELECT', 'profile', NULL), ('UPDATE', 'profile', 'full_name, phone, avatar_file_id, metadata'),
+                 ('SELECT', 'tenant_principal_profile', NULL)) AS t (privilege, object, columns)
     UNION ALL
     -- The views show each session what its principal may audit.
     SELECT r.role, 'SELECT', 'authz', v.object, NULL

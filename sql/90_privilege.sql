@@ -96,6 +96,7 @@ BEGIN
             ('role_missing', 'The permissions of a role that the session''s principal may not hand on at the scope; NULL: there is no session, or it does not reach that scope.'),
             ('permission_missing', 'The same for a permission with what it implies.'),
             ('is_addressed', 'Does a grant or rule of the tenant that addresses the grantee address the session''s principal?'),
+            ('session_is_member', 'Is the session''s principal an active member of the tenant, which the session sees? Without a session: no.'),
             ('write_owner', 'Runs the UPDATE of authz_transfer_ownership as the table''s owner.'),
             ('mask_hash', 'Keyed hash of a column''s value. Refused (42501) unless the planner saw that it is the very column that the classification of that id is about.'),
             ('mask_support', 'Planner support function of authz.mask_hash.'),

@@ -210,6 +210,14 @@ impl Asker {
         })
     }
 
+    /// Is the principal active, and an active member of the tenant?
+    pub fn is_member(&self, tenant: Uuid) -> bool {
+        let at = self.at();
+        self.subject
+            .as_ref()
+            .is_some_and(|s| s.is_active(at) && s.is_member(tenant, at))
+    }
+
     /// Does a grant or rule of the tenant that addresses `grantee` address the principal?
     pub fn is_addressed(&self, grantee: Grantee, tenant: Uuid) -> bool {
         let at = self.at();

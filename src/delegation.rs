@@ -102,6 +102,11 @@ impl Who {
         })
     }
 
+    /// Is it an active member of the tenant, and does its session reach it?
+    pub fn is_member(&self, tenant: Uuid) -> bool {
+        self.tenant.is_none_or(|only| only == tenant) && Asker::now(self.principal).is_member(tenant)
+    }
+
     /// Does a grant or rule of `tenant` that addresses that grantee address it?
     pub fn is_addressed(&self, grantee_type: &str, grantee_id: Option<&str>, tenant: Uuid) -> bool {
         let asker = Asker::now(self.principal);

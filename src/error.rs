@@ -49,6 +49,16 @@ pub fn unknown_resource_type(name: &str, nearest: Option<&str>) -> ! {
     )
 }
 
+/// 22023: a page of fewer than no rows.
+pub fn negative_max_rows() -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        "max_rows must not be negative".to_owned(),
+        "It is the number of rows of a page.".to_owned(),
+        "Pass NULL for all rows.".to_owned(),
+    )
+}
+
 /// 22023: a condition that cannot be stored.
 pub fn malformed_condition(message: &str, position: Option<(usize, usize)>) -> ! {
     raise(

@@ -78,7 +78,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/35_membership.sql",
     name = "membership",
-    requires = ["own_permission"]
+    requires = ["own_permission", api::authority::session_is_member]
 );
 extension_sql_file!("../sql/40_binding.sql", name = "binding", requires = ["membership"]);
 extension_sql_file!("../sql/45_rule.sql", name = "rule", requires = ["binding"]);

@@ -75,6 +75,15 @@ fn is_addressed(grantee_type: Option<&str>, grantee_id: Option<&str>, tenant: Op
     who.is_addressed(grantee_type, grantee_id, id(tenant))
 }
 
+/// `authz.session_is_member(tenant)`: is the session's principal an active member of the tenant? For policies, so for everybody.
+#[pg_extern(schema = "authz", stable, parallel_safe)]
+fn session_is_member(tenant: Option<Uuid>) -> bool {
+    let (Some(who), Some(tenant)) = (Who::session(), tenant) else {
+        return false;
+    };
+    who.is_member(id(tenant))
+}
+
 /// `authz.in_logical_worker()`: is this a worker of logical replication, which fires row triggers only?
 #[pg_extern(schema = "authz", stable)]
 fn in_logical_worker() -> bool {

@@ -1,6 +1,7 @@
 //! `authz_resources`: what a principal may use a permission on.
 
 use super::id;
+use crate::error;
 use crate::listing;
 use authz_engine::Key;
 use pgrx::datum::TimestampWithTimeZone;
@@ -21,6 +22,9 @@ fn resources(
     let (Some(principal), Some(permission)) = (principal, permission) else {
         return TableIterator::new(Vec::new());
     };
+    if max_rows.is_some_and(|most| most < 0) {
+        error::negative_max_rows();
+    }
     let after = after.map(Key::from_text);
     let mut found = listing::resources(
         id(principal),

@@ -74,6 +74,7 @@ fn expected(role: &str) -> Vec<&'static str> {
                 "assign_case()",
                 "authz.profile: SELECT",
                 "authz.profile: UPDATE (full_name, phone, avatar_file_id, metadata)",
+                "authz.tenant_principal_profile: SELECT",
                 "authz_approve_access()",
                 "authz_approve_export()",
                 "authz_download_export()",

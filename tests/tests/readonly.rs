@@ -118,7 +118,7 @@ fn public_has_nothing() {
                 -- nothing but what the session itself can see, and cannot be named without USAGE on the schema.
                 AND p.proname NOT IN ('via', 'row_exact', 'row_condition', 'row_whole', 'sees_all', 'still', 'named_tenant', 'reach_uuid', 'reach_int2', 'reach_int4', 'reach_int8', 'reach_text',
                                       -- And what views call that others are let read: the session itself, or a row that they pass.
-                                      'session_is_masked', 'access_state', 'reads_all_evidence', 'audited_tenants', 'audits_platform',
+                                      'session_is_masked', 'session_is_member', 'access_state', 'reads_all_evidence', 'audited_tenants', 'audits_platform',
                                       -- A mask of safe views, which is refused anywhere else; and the class of a feed.
                                       'mask_hash', 'unmasked_moment', 'feed_classification',
                                       -- What authz_classify and authz_mask do: they ask themselves who may.
