@@ -867,6 +867,37 @@ fn concurrent_halves_of_a_team_cycle() {
     concurrent_halves(&below("x", "y"), &below("y", "x"), &teams);
 }
 
+/// R28: a foreign key between tables of tenants carries the tenant, and changes nothing in the table that refers.
+#[test]
+fn every_reference_between_tables_of_tenants_carries_the_tenant() {
+    let db = Db::new();
+    let mut c = db.connect();
+    let keys = c
+        .query(
+            "SELECT conrelid::regclass || '.' || conname,
+                    EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = conrelid AND a.attname = 'tenant_id' AND a.attnum = ANY (conkey)),
+                    confdeltype = 'a' AND confupdtype = 'a'
+               FROM pg_constraint AS k
+              WHERE contype = 'f' AND connamespace IN ('authz'::regnamespace, 'casework'::regnamespace)
+                AND (SELECT count(*) FROM pg_attribute AS a
+                      WHERE a.attrelid IN (conrelid, confrelid) AND a.attname = 'tenant_id' AND NOT a.attisdropped) = 2",
+            &[],
+        )
+        .unwrap();
+    assert!(keys.len() > 20, "only {} foreign keys", keys.len());
+    for key in keys {
+        let (name, carries, changes_nothing): (String, bool, bool) = (key.get(0), key.get(1), key.get(2));
+        assert!(changes_nothing, "{name} cascades");
+        // Constraints of separation of duty may be for all tenants; and assign_case alone writes the other.
+        let by_id = [
+            "authz.sod_use.sod_use_constraint_id_fkey",
+            "casework.case_assignment.case_assignment_role_assignment_id_fkey",
+        ];
+        assert_eq!(carries, !by_id.contains(&name.as_str()), "{name}");
+    }
+}
+
+/// R28
 #[test]
 fn references_across_tenants_are_refused() {
     let (_db, mut c) = world();

@@ -177,6 +177,30 @@ fn drop_and_create_under_warm_caches() {
     }
 }
 
+/// R70: there is nothing to do as long as there is one version, and it is said so instead of done wrong.
+#[test]
+fn alter_extension_update_and_set_schema() {
+    let db = Db::new();
+    let mut c = db.connect();
+    let acme = make::tenant(&mut c, "acme");
+    make::role(&mut c, "viewer", &["case.view"]);
+    make::member(&mut c, acme, "alice");
+    make::case(&mut c, acme, "affair");
+    make::assign(&mut c, acme, id("alice"), "viewer", "tenant", acme);
+    let version: String = value(
+        &mut c,
+        "SELECT extversion FROM pg_extension WHERE extname = 'authz_ext'",
+        &[],
+    );
+    execute(&mut c, "ALTER EXTENSION authz_ext UPDATE");
+    execute(&mut c, &format!("ALTER EXTENSION authz_ext UPDATE TO '{version}'"));
+    refused(&mut c, "ALTER EXTENSION authz_ext UPDATE TO '99.0'", "22023", &["99.0"]);
+    // Functions know their schema by name.
+    execute(&mut c, "CREATE SCHEMA elsewhere");
+    refused(&mut c, "ALTER EXTENSION authz_ext SET SCHEMA elsewhere", "0A000", &[]);
+    assert!(can(&mut c, id("alice"), "case.view", id("affair")));
+}
+
 #[test]
 fn create_and_drop_that_roll_back() {
     let db = Db::new();

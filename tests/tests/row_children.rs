@@ -369,3 +369,60 @@ fn writing_children() {
         assert_eq!(code.as_deref(), Some("42501"), "{who}");
     }
 }
+
+/// PITFALLS 29: a policy that asks about rows of its own table does not recurse without end.
+#[test]
+fn a_table_that_is_its_own_parent() {
+    let db = Db::new();
+    let mut c = db.connect();
+    let acme = make::tenant(&mut c, "acme");
+    execute(
+        &mut c,
+        "CREATE TABLE public.shelf (tenant uuid NOT NULL, id integer PRIMARY KEY, inside integer);
+         INSERT INTO authz.permission_definition (permission_code, resource_type, action_code)
+         SELECT 'shelf.' || a, 'shelf', a FROM unnest(ARRAY['view', 'create', 'edit', 'delete']) AS a;
+         SELECT authz_protect('public.shelf', 'shelf', 'id', 'tenant', parent => 'inside', parent_type => 'shelf')",
+    );
+    // As a superuser: 1 holds 2, which holds 3; 4 stands alone; 5 and 6 are inside each other; 7 is inside itself.
+    execute(
+        &mut c,
+        &format!(
+            "INSERT INTO public.shelf
+             SELECT '{acme}', v.* FROM (VALUES (1, NULL::integer), (2, 1), (3, 2), (4, NULL), (5, 6), (6, 5), (7, 7)) AS v"
+        ),
+    );
+    make::role(&mut c, "reader", &["shelf.view"]);
+    let alice = make::member(&mut c, acme, "alice");
+    execute(
+        &mut c,
+        &format!(
+            "INSERT INTO authz.principal_role_assignment (tenant_id, principal_id, role_code, scope_type, scope_id)
+             VALUES ('{acme}', '{alice}', 'reader', 'shelf', '1')"
+        ),
+    );
+    let web = db.role();
+    execute(
+        &mut c,
+        &format!("GRANT SELECT ON public.shelf TO {web}; GRANT EXECUTE ON FUNCTION authz_set_session TO {web}"),
+    );
+    let mut w = db.connect_as(&web);
+    w.query("SELECT authz_set_session($1, is_local => false)", &[&alice])
+        .unwrap();
+    let ids = |w: &mut Client, sql: &str| -> Vec<i32> {
+        let rows = w.query(sql, &[]).unwrap_or_else(|e| panic!("{}", report(&e)));
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    assert_eq!(
+        ids(&mut w, "SELECT id FROM public.shelf WHERE id <= 4 ORDER BY id"),
+        [1, 2, 3]
+    );
+    // No end can be found inside these: that is an error, not an answer.
+    for circle in [5, 6, 7] {
+        authz_tests::refused(
+            &mut w,
+            &format!("SELECT id FROM public.shelf WHERE id = {circle}"),
+            "54001",
+            &[],
+        );
+    }
+}
