@@ -1,4 +1,4 @@
-//! What holds of every policy, over random ones.
+//! What holds of every policy, over random ones (PITFALLS 2, 9).
 //!
 //! A policy is a list of facts, so that adding, closing, dropping and shuffling are what they are called. The universe
 //! is small: facts have to meet.

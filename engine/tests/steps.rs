@@ -1,4 +1,4 @@
-//! Each of the nine steps, and each line of the small print of `docs/decision-rule.md`.
+//! Each of the nine steps, and each line of the small print of `docs/decision-rule.md` (R6, R10, R12 to R18, R25, R26).
 
 mod common;
 

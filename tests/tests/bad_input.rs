@@ -370,6 +370,7 @@ fn a_malformed_condition_is_refused_with_its_position() {
     );
 }
 
+/// PITFALLS 7
 #[test]
 fn an_error_in_a_condition_is_false_and_is_told() {
     let (_db, mut c) = world();
@@ -712,6 +713,7 @@ fn parents_in_a_circle_end_in_an_error() {
 
 // == Rows ================================================================================================
 
+/// R13
 #[test]
 fn cycles_are_refused_with_their_path() {
     let (_db, mut c) = world();
@@ -791,7 +793,7 @@ fn cycles_are_refused_with_their_path() {
 }
 
 /// Two sessions that each add half of a cycle before either commits: one of them must fail, under every isolation
-/// level, and what is left must be no cycle.
+/// level, and what is left must be no cycle (R13).
 fn concurrent_halves(first: &str, second: &str, rest: &str) {
     for isolation in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
         let (db, mut c) = world();
@@ -897,7 +899,7 @@ fn every_reference_between_tables_of_tenants_carries_the_tenant() {
     }
 }
 
-/// R28
+/// R28, PITFALLS 18
 #[test]
 fn references_across_tenants_are_refused() {
     let (_db, mut c) = world();
@@ -1099,6 +1101,7 @@ fn overlaps_are_refused_naming_the_rows() {
     assert!(can(&mut c, alice, "case.view", id("affair")));
 }
 
+/// R18
 #[test]
 fn authority_is_closed_not_deleted_or_overwritten() {
     let (_db, mut c) = world();
@@ -1238,6 +1241,7 @@ fn intervals_and_states_that_make_no_sense() {
     );
 }
 
+/// R12
 #[test]
 fn system_roles_stay() {
     let (_db, mut c) = world();

@@ -612,3 +612,30 @@ fn replicated_without_its_events_a_change_is_recorded_there() {
         .find(|e| e.what == "close" && e.table == "principal_role_assignment");
     assert_eq!(closed.unwrap().reason.as_deref(), Some("left"));
 }
+
+/// R19, PITFALLS 35: whoever asks in the cell is answered by what has arrived, also in a transaction that was open before.
+#[test]
+fn a_cell_decides_by_what_has_arrived() {
+    let office = Office::open();
+    let mut hub = office.db.connect();
+    make::role(&mut hub, "visitor", &["tenant.view"]);
+    let carol = make::member(&mut hub, id("acme"), "carol");
+    let cell = Cell::subscribe(office.db, true);
+    let mut c = cell.cell.connect();
+    let may = |c: &mut Client| make::can(c, carol, "tenant.view", id("acme"));
+    execute(&mut c, "BEGIN ISOLATION LEVEL REPEATABLE READ");
+    assert!(!may(&mut c));
+    let assignment = make::assign(&mut hub, id("acme"), carol, "visitor", "tenant", id("acme"));
+    cell.catch_up();
+    assert!(may(&mut c), "given");
+    make::revoke(&mut hub, assignment);
+    cell.catch_up();
+    assert!(!may(&mut c), "revoked");
+    make::assign(&mut hub, id("acme"), carol, "visitor", "tenant", id("acme"));
+    cell.catch_up();
+    assert!(may(&mut c), "given again");
+    execute(&mut hub, "UPDATE authz.tenant_membership SET status = 'suspended'");
+    cell.catch_up();
+    assert!(!may(&mut c), "suspended");
+    execute(&mut c, "COMMIT");
+}

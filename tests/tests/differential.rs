@@ -1,4 +1,5 @@
-//! The engine against the declarative oracle, over random policies and questions.
+//! The engine against the declarative oracle, over random policies and questions: what one connection keeps for one
+//! question must not answer another (PITFALLS 1).
 //!
 //! `AUTHZ_SEED=n` repeats a run; a difference names the seed with which its policy is the first of a run, so that
 //! `AUTHZ_SEED=n AUTHZ_POLICIES=1` shows it alone.

@@ -5,7 +5,8 @@ use authz_tests::make::{self, id};
 use authz_tests::{Db, Start, execute, refused, refused_with_hint, value};
 use postgres::Client;
 
-/// Everything that a role may do in this database beyond what everybody may: one line for each object.
+/// Everything that a role may do in this database beyond what everybody may: one line for each object. Where columns are
+/// granted, the table is not, so that they are the limit (PITFALLS 26).
 const PRIVILEGES: &str = "
     WITH relation AS (
         SELECT c.oid, c.oid::regclass::text AS name FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace

@@ -407,6 +407,7 @@ fn what_a_membership_and_an_owner_role_gave() {
     assert!(!can(&mut b, id("alice"), "case.view", id("affair")));
 }
 
+/// PITFALLS 10
 #[test]
 fn expiry_needs_no_event() {
     let (db, mut a, assignment) = alice(&Server::shared());
@@ -571,6 +572,7 @@ fn a_row_is_checked_again_after_a_lock_wait() {
     assert_eq!(reader.join().unwrap().unwrap(), Vec::<String>::new());
 }
 
+/// PITFALLS 20, 35: what logical replication applies fires row triggers only, as a replica.
 #[test]
 fn changes_made_as_a_replica_count_too() {
     let (db, mut a, assignment) = alice(&Server::shared());
@@ -656,6 +658,7 @@ fn prepared_transactions() {
     }
 }
 
+/// PITFALLS 30
 #[test]
 fn parallel_workers_decide_like_their_leader() {
     let (db, mut a, assignment) = alice(&Server::shared());
@@ -821,6 +824,7 @@ const CYCLES: [(&str, &str); 5] = [
     ),
 ];
 
+/// PITFALLS 6
 #[test]
 fn no_check_after_an_acknowledged_revocation_allows() {
     const CHECKERS: usize = 8;

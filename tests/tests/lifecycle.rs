@@ -1,5 +1,5 @@
 //! The extension comes, goes, and moves: schemas, DROP, DROP and CREATE under warm caches, dump and restore, databases
-//! that it must refuse.
+//! that it must refuse (R70, PITFALLS 34).
 
 use std::collections::{BTreeMap, BTreeSet};
 

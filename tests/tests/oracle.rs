@@ -1,5 +1,5 @@
 //! The oracle against plain reading of docs/decision-rule.md: a hand-written case or more for every step and every line
-//! of the small print. The engine has to give the same answers, so each case is asked of both.
+//! of the small print. The engine has to give the same answers, so each case is asked of both. (R6, R10, R12 to R18, R25, R26)
 
 use authz_tests::make::{self, id};
 use authz_tests::{Db, Start, execute, report};

@@ -1,4 +1,5 @@
-//! A pooler hands one server connection to many clients. What one client is must never be what the next one is.
+//! A pooler hands one server connection to many clients. What one client is must never be what the next one is
+//! (R24, PITFALLS 14).
 //!
 //! PgBouncer in transaction pooling, with two server connections for all clients: `pgbouncer` must be installed
 //! (Debian: package `pgbouncer`), it is started by the test, as the account that clusters run as.

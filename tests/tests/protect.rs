@@ -1,5 +1,5 @@
 //! `authz_protect` and `authz_unprotect`: what they make, what they refuse without changing anything, what a dump keeps
-//! of it, and that the planner finds rows by index.
+//! of it, and that the planner finds rows by index (R21, R22).
 
 use authz_tests::make::{self, id};
 use authz_tests::{Db, Start, execute, refused_with_hint, report, run, value};

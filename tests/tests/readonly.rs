@@ -1,5 +1,5 @@
 //! Checks write nothing and need nothing: read-only transactions, no transaction id, no privilege on the authority
-//! tables, hot standbys.
+//! tables, hot standbys (R72, PITFALLS 27, 31).
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
 //! Plans of sessions that name a tenant look for that tenant's rows by equality. They are right for everybody: who names
-//! another tenant, none, or nobody; whoever kept them, wherever.
+//! another tenant, none, or nobody; whoever kept them, wherever (R22, PITFALLS 30).
 
 use authz_tests::make::{self, id};
 use authz_tests::{Db, execute, refused, value};

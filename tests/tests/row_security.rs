@@ -1,5 +1,5 @@
 //! Row security shows, and lets be changed, exactly the rows that the check allows: over random policies, by every kind
-//! of plan, through every way to a table; and `authz_protect` does what it says, or nothing.
+//! of plan, through every way to a table; and `authz_protect` does what it says, or nothing (R20, R21, PITFALLS 3, 17).
 //!
 //! `AUTHZ_SEED=n AUTHZ_POLICIES=1` repeats one random policy.
 

@@ -1,5 +1,6 @@
 //! Session identity, seen by somebody who wants another one: every way to plant, keep or forge an identity that we
-//! could think of, each as a test with the attempt in its name, tried by login roles without privileges.
+//! could think of, each as a test with the attempt in its name, tried by login roles without privileges (R24; PITFALLS 11,
+//! 13 to 15, 30).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! pg_upgrade: what is decided, sealed and guarded stays so, in a cluster whose transactions are counted elsewhere.
+//! pg_upgrade (R70): what is decided, sealed and guarded stays so, in a cluster whose transactions are counted elsewhere.
 
 use authz_tests::cluster::Cluster;
 use authz_tests::make::{self, id};
