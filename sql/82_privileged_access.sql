@@ -140,23 +140,30 @@ REVOKE ALL ON FUNCTION authz.lock_access(uuid) FROM PUBLIC;
 CREATE FUNCTION authz.lock_access_of_other(session uuid, permission text) RETURNS authz.privileged_access_session
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    s     authz.privileged_access_session;
-    actor uuid := authz.session_principal();
-    why   text;
+    s      authz.privileged_access_session;
+    actor  uuid := authz.session_principal();
+    why    text;
+    locked boolean;
 BEGIN
     SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session;
-    why := CASE WHEN s.session_id IS NULL OR NOT authz.holds_access(permission, s.tenant_id, s.scope_type, s.scope_id) THEN 'no_grant'
-                WHEN authz.same_person(s.principal_id, actor) THEN 'own_session'
-                WHEN NOT EXISTS (SELECT FROM authz.principal AS p
-                                 WHERE p.principal_id = actor AND p.principal_type = 'human') THEN 'not_human'
-                WHEN EXISTS (SELECT FROM authz.privileged_access_session AS p
-                             WHERE p.principal_id = actor AND p.session_kind = 'break_glass'
-                               AND p.active_from <= clock_timestamp() AND p.active_until > clock_timestamp()) THEN 'under_break_glass' END;
-    -- In one place: the context of an error names the line.
-    IF why IS NOT NULL THEN
-        PERFORM authz.refuse_access(permission, session, s.tenant_id, why);
-    END IF;
-    RETURN authz.lock_access(session);
+    -- Whoever waited for the lock is looked at again.
+    FOREACH locked IN ARRAY ARRAY[false, true] LOOP
+        IF locked THEN
+            s := authz.lock_access(session);
+        END IF;
+        why := CASE WHEN s.session_id IS NULL OR NOT authz.holds_access(permission, s.tenant_id, s.scope_type, s.scope_id) THEN 'no_grant'
+                    WHEN authz.same_person(s.principal_id, actor) THEN 'own_session'
+                    WHEN NOT EXISTS (SELECT FROM authz.principal AS p
+                                     WHERE p.principal_id = actor AND p.principal_type = 'human') THEN 'not_human'
+                    WHEN EXISTS (SELECT FROM authz.privileged_access_session AS p
+                                 WHERE p.principal_id = actor AND p.session_kind = 'break_glass'
+                                   AND p.active_from <= clock_timestamp() AND p.active_until > clock_timestamp()) THEN 'under_break_glass' END;
+        -- In one place: the context of an error names the line.
+        IF why IS NOT NULL THEN
+            PERFORM authz.refuse_access(permission, session, s.tenant_id, why);
+        END IF;
+    END LOOP;
+    RETURN s;
 END
 $$;
 COMMENT ON FUNCTION authz.lock_access_of_other(uuid, text) IS
@@ -237,13 +244,16 @@ DECLARE
     start timestamptz;
 BEGIN
     SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session;
+    -- That one's own session is there, waiting for it may tell.
+    IF s.principal_id = authz.session_principal() THEN
+        s := authz.lock_access(session);
+    END IF;
     -- Who may no longer ask may no longer start what was asked for before.
     IF s.principal_id IS NULL OR s.principal_id IS DISTINCT FROM authz.session_principal()
         OR NOT authz.holds_access('access.request', s.tenant_id, s.scope_type, s.scope_id) THEN
         PERFORM authz.refuse_access('access.start', session, s.tenant_id, 'no_grant');
     END IF;
     PERFORM authz.check_duration('access.start', s.tenant_id, 'privileged_access_session', session::text, duration);
-    s := authz.lock_access(session);
     start := clock_timestamp();
     IF authz.access_state(s) <> 'approved' THEN
         PERFORM authz.wrong_access_state('access.start', s, 'started');

@@ -99,7 +99,8 @@ COMMENT ON FUNCTION authz.export_definition_of(authz.data_export_job) IS 'The de
 REVOKE ALL ON FUNCTION authz.export_definition_of(authz.data_export_job) FROM PUBLIC;
 
 -- The one place where it is decided whether an export may be touched. The row is looked at before it is locked: a lock, and
--- waiting for one, would tell others that it is there. After the lock everything is looked at again.
+-- waiting for one, would tell others that it is there. After the lock it is looked at again; authority is not, since nobody
+-- waits for the lock.
 CREATE FUNCTION authz.lock_export(action text, export uuid, wanted text) RETURNS authz.data_export_job
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -136,7 +137,7 @@ BEGIN
     END IF;
     BEGIN
         IF action = 'export.download' THEN
-            SELECT * INTO j FROM authz.data_export_job AS e WHERE e.export_id = export FOR KEY SHARE;
+            SELECT * INTO j FROM authz.data_export_job AS e WHERE e.export_id = export FOR KEY SHARE NOWAIT;
         ELSE
             SELECT * INTO j FROM authz.data_export_job AS e WHERE e.export_id = export FOR UPDATE NOWAIT;
         END IF;

@@ -151,19 +151,20 @@ BEGIN
     END IF;
     groups := coalesce(authz_create_feed.policy_group, t.resource_type);
     EXECUTE format('DROP VIEW IF EXISTS %s', full_name);
+    -- In the WHERE as well: a column that its reader leaves out is not computed.
     EXECUTE format(
         'CREATE VIEW %s WITH (security_barrier = true, security_invoker = true) AS
          SELECT %s, t.%I AS authz_tenant, (SELECT authz.feed_classification(%L)) AS authz_classification,
                 %L::pg_catalog.text AS authz_source, pg_catalog.statement_timestamp() AS authz_loaded_at,
                 %s AS authz_policy_group
-         FROM %s AS t',
+         FROM %s AS t WHERE (SELECT authz.feed_classification(%L)) IS NOT NULL',
         full_name, (SELECT string_agg(format('t.%I', c.name), ', ' ORDER BY c.place) FROM unnest(copied) WITH ORDINALITY AS c (name, place)),
         t.tenant_column, full_name, coalesce(authz_create_feed.source_name, current_database()),
         CASE WHEN t.confidentiality_column IS NULL THEN format('%L::pg_catalog.text', groups)
              ELSE format('CASE WHEN t.%1$I::pg_catalog.text OPERATOR(pg_catalog.=) ''normal'' THEN %2$L::pg_catalog.text '
                          'ELSE pg_catalog.concat(%2$L::pg_catalog.text, ''/'', coalesce(t.%1$I::pg_catalog.text, ''unknown'')) END',
                          t.confidentiality_column, groups) END,
-        authz_create_feed.target::text);
+        authz_create_feed.target::text, full_name);
     made := full_name::regclass;
     EXECUTE format('COMMENT ON VIEW %s IS %L', full_name,
                    'Made by authz_create_feed: rows with their boundary, for copies. Row security is that of its reader.');

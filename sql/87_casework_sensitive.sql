@@ -68,6 +68,13 @@ BEGIN
     IF to_regnamespace('casework_views') IS NULL THEN
         CREATE SCHEMA casework_views;
         COMMENT ON SCHEMA casework_views IS 'Safe and audited views of the reference domain.';
+    ELSIF NOT EXISTS (SELECT FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner
+                      WHERE n.nspname = 'casework_views' AND (r.rolsuper OR r.rolname = current_user)) THEN
+        -- Who owns a schema can put another view in the place of one.
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = 'schema casework_views exists and belongs to somebody else',
+            HINT = 'Drop it, or give it to a superuser (ALTER SCHEMA ... OWNER TO).';
     END IF;
     EXECUTE format('GRANT USAGE, CREATE ON SCHEMA casework_views TO %I', owner);
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@, authz, casework TO %I', owner);
@@ -98,6 +105,11 @@ BEGIN
         EXECUTE format('REVOKE %I FROM %I', prefix || 'migration', owner);
         COMMENT ON VIEW casework_views.case_report IS 'Cases by team, status and month; each read leaves an access event.';
         step := 'audited view'; detail := 'casework_views.case_report'; RETURN NEXT;
+    ELSIF NOT EXISTS (SELECT FROM authz.audited_view AS a WHERE a.target = 'casework_views.case_report'::regclass) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'duplicate_table',
+            MESSAGE = 'casework_views.case_report exists, and is no audited view',
+            HINT = 'Drop it, or give it another name.';
     END IF;
     PERFORM @extschema@.authz_define_export('case_list'::text, 'casework.case_record'::regclass,
         '{tenant_id,case_id,owning_org_id,owning_team_id,case_number,title,confidentiality_level,status,created_at,updated_at}'::name[],

@@ -159,4 +159,27 @@ fn views_that_cannot_be_installed() {
         &[],
     );
     assert_eq!(left, 0, "nothing half done");
+    execute(&mut c, &format!("ALTER ROLE {owner} NOBYPASSRLS"));
+    // Who owns the schema, or made a view there before, could put its own in the place of one.
+    let mallory = db.role();
+    execute(&mut c, &format!("CREATE SCHEMA casework_views AUTHORIZATION {mallory}"));
+    refused_with_hint(
+        &mut c,
+        &format!("SELECT * FROM authz_install_casework_views('{prefix}')"),
+        "55000",
+        &["belongs to somebody else"],
+    );
+    execute(
+        &mut c,
+        &format!(
+            "SET ROLE {mallory}; CREATE VIEW casework_views.case_report AS SELECT 1 AS cases; RESET ROLE;
+             ALTER SCHEMA casework_views OWNER TO CURRENT_USER"
+        ),
+    );
+    refused_with_hint(
+        &mut c,
+        &format!("SELECT * FROM authz_install_casework_views('{prefix}')"),
+        "42P07",
+        &["no audited view"],
+    );
 }

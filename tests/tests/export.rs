@@ -1081,6 +1081,22 @@ fn r32_a_rollback_gives_nothing_out() {
     assert!(!download(&mut rex, export).is_empty());
 }
 
+/// PITFALLS 17: nobody waits for the row, whose authority could end meanwhile.
+#[test]
+fn pitfall_17_a_download_waits_for_nobody() {
+    let mut w = Exports::new();
+    let mut rex = w.of("rex");
+    let export = request(&mut rex, "");
+    run_export(&mut rex, export);
+    execute(
+        &mut w.admin,
+        &format!("BEGIN; SELECT FROM authz.data_export_job WHERE export_id = '{export}' FOR UPDATE"),
+    );
+    refused_with_hint(&mut rex, &fetch(export, 1), "55000", &["being worked on"]);
+    execute(&mut w.admin, "ROLLBACK");
+    assert!(!download(&mut rex, export).is_empty());
+}
+
 #[test]
 fn r32_a_worker_runs_it_by_the_requesters_authority() {
     let mut w = Exports::new();

@@ -1038,6 +1038,47 @@ fn waiting_for_a_lock_does_not_tell_that_a_session_is_there() {
     execute(&mut ann, "ROLLBACK");
 }
 
+/// PITFALLS 17: authority that ended while somebody waited for the row is no authority.
+#[test]
+fn pitfall_17_who_waits_for_a_session_is_looked_at_again() {
+    let mut w = world();
+    let (mut sam, mut ann) = (w.of("sam"), w.of("ann"));
+    let (asked, approved) = (request(&mut sam, ""), request(&mut sam, ""));
+    approve(&mut ann, approved);
+    for (mut who, name, call) in [
+        (ann, "ann", format!("authz_approve_access('{asked}')")),
+        (sam, "sam", format!("authz_start_privileged_session('{approved}')")),
+    ] {
+        let pid: i32 = value(&mut who, "SELECT pg_backend_pid()", &[]);
+        let mut holder = w.db.connect();
+        execute(
+            &mut holder,
+            "BEGIN; SELECT FROM authz.privileged_access_session FOR UPDATE",
+        );
+        let waiting = std::thread::spawn(move || {
+            refused(&mut who, &format!("SELECT {call}"), "42501", &["permission denied"]);
+        });
+        authz_tests::reading::soon("it waits", || {
+            value::<i64>(
+                &mut w.admin,
+                "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'",
+                &[&pid],
+            ) == 1
+        });
+        execute(
+            &mut w.admin,
+            &format!(
+                "UPDATE authz.principal_role_assignment SET revoked_at = statement_timestamp() WHERE principal_id = '{}'",
+                id(name)
+            ),
+        );
+        execute(&mut holder, "ROLLBACK");
+        waiting.join().expect("it is refused");
+    }
+    assert_eq!(w.session(asked, "approved_by"), None);
+    assert_eq!(w.session(approved, "started_at"), None);
+}
+
 #[test]
 fn a_rejected_or_withdrawn_request_never_starts() {
     let w = world();
