@@ -50,6 +50,7 @@ package: setup
 bench: setup
 	@benches/run $(PG_VERSION)
 	@benches/rows/run $(PG_VERSION)
+	@benches/safe_view/run $(PG_VERSION)
 	@benches/export/run $(PG_VERSION)
 	@benches/casework/run $(PG_VERSION)
 

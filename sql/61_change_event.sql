@@ -156,9 +156,11 @@ BEGIN ATOMIC
           WHERE (CASE WHEN quiet = '{}' THEN before = after ELSE before - quiet = after - quiet END) IS NOT TRUE
           OFFSET 0) AS c
     WHERE c.after IS NULL
-       OR (SELECT e.after_value FROM authz.access_change_event AS e
+       OR (SELECT CASE WHEN quiet = '{}' THEN e.after_value ELSE e.after_value - quiet END
+           FROM authz.access_change_event AS e
            WHERE e.table_name = changed_table AND e.row_key = c.key
-           ORDER BY e.occurred_at DESC LIMIT 1) IS DISTINCT FROM c.after
+           ORDER BY e.occurred_at DESC LIMIT 1)
+          IS DISTINCT FROM (CASE WHEN quiet = '{}' THEN c.after ELSE c.after - quiet END)
        -- A new secret looks like the old one.
        OR c.before = c.after
        -- The clock has gone back, and the last event is not the last. (Not EXISTS, for which all events would be hashed.)

@@ -63,6 +63,7 @@ COMMENT ON FUNCTION authz.refuse_argument(text, uuid, text, text, text, text) IS
 CREATE FUNCTION authz.demand_arguments(action text, VARIADIC pairs text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM authz.demand_writable();
     FOR i IN 1 .. cardinality(pairs) BY 2 LOOP
         IF pairs[i + 1] IS NULL THEN
             PERFORM authz.refuse_argument(action, NULL, NULL, NULL, format('argument %I is missing', pairs[i]),
@@ -71,7 +72,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION authz.demand_arguments(text, text[]) IS 'Refuses (22023) where one of these arguments (name, value, ...) is NULL.';
+COMMENT ON FUNCTION authz.demand_arguments(text, text[]) IS 'Refuses (0A000) where nothing can be written, and (22023) where one of these arguments (name, value, ...) is NULL.';
 
 -- Nobody changes what it may do itself: not upwards, and not downwards either, since leaving a role or a team also
 -- leaves the denies that address it.

@@ -47,6 +47,7 @@ BEGIN
                 fault  text;
                 detail text;
             BEGIN
+                PERFORM authz.demand_writable();
                 IF rows IS NULL OR jsonb_typeof(rows) <> 'array' THEN
                     RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
                         MESSAGE = 'rows is no JSON array', HINT = 'Pass [{...}, {...}].';

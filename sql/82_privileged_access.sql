@@ -106,6 +106,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     requested uuid;
 BEGIN
+    PERFORM authz.demand_writable();
     IF NOT authz.holds_access('access.request', tenant, scope_type, scope_id) THEN
         PERFORM authz.refuse_access('access.request', NULL, tenant, 'no_grant');
     END IF;
@@ -145,6 +146,7 @@ DECLARE
     why    text;
     locked boolean;
 BEGIN
+    PERFORM authz.demand_writable();
     SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session;
     -- Whoever waited for the lock is looked at again.
     FOREACH locked IN ARRAY ARRAY[false, true] LOOP
@@ -243,6 +245,7 @@ DECLARE
     s     authz.privileged_access_session;
     start timestamptz;
 BEGIN
+    PERFORM authz.demand_writable();
     SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session;
     -- That one's own session is there, waiting for it may tell.
     IF s.principal_id = authz.session_principal() THEN
@@ -287,6 +290,7 @@ DECLARE
     s     authz.privileged_access_session;
     actor uuid := authz.session_principal();
 BEGIN
+    PERFORM authz.demand_writable();
     SELECT * INTO s FROM authz.privileged_access_session AS p WHERE p.session_id = session;
     IF s.principal_id IS NULL OR actor IS NULL
         OR (s.principal_id <> actor AND NOT authz.holds_access('access.approve', s.tenant_id, s.scope_type, s.scope_id)) THEN
@@ -324,6 +328,7 @@ DECLARE
     s     authz.privileged_access_session;
     start timestamptz;
 BEGIN
+    PERFORM authz.demand_writable();
     -- A session gives everything, the permission to begin the next one as well: so there is no next one while one runs.
     IF NOT authz.holds_access('access.break_glass', tenant, scope_type, scope_id) THEN
         PERFORM authz.refuse_access('break_glass.start', NULL, tenant, 'no_grant');
@@ -380,26 +385,3 @@ $$;
 COMMENT ON FUNCTION authz_review_access(uuid, text) IS
     'Notes the review of a privileged session that is over; who holds access.review at its scope may, never its own principal.';
 REVOKE ALL ON FUNCTION authz_review_access(uuid, text) FROM PUBLIC;
-
-CREATE VIEW authz.privileged_session_awaiting_review AS
-    SELECT s.session_id, s.session_kind, s.principal_id, s.tenant_id, s.scope_type, s.scope_id, s.access_reason,
-           s.ticket_reference, s.includes_sensitive, s.approved_by, s.started_at,
-           least(s.expires_at, s.ended_at) AS until, authz.access_state(s) AS state
-    FROM authz.privileged_access_session AS s
-    WHERE s.started_at IS NOT NULL AND s.reviewed_at IS NULL
-    ORDER BY s.started_at;
-COMMENT ON VIEW authz.privileged_session_awaiting_review IS
-    'Privileged sessions that were used, or are in use, and that nobody has reviewed, the oldest first.';
-COMMENT ON COLUMN authz.privileged_session_awaiting_review.session_id IS 'The session.';
-COMMENT ON COLUMN authz.privileged_session_awaiting_review.session_kind IS 'support or break_glass.';
-COMMENT ON COLUMN authz.privileged_session_awaiting_review.principal_id IS 'Who has or had the access.';
-COMMENT ON COLUMN authz.privileged_session_awaiting_review.tenant_id IS 'The tenant; NULL: the whole platform.';
-COMMENT ON COLUMN authz.privileged_session_awaiting_review.scope_type IS 'The scope inside of it; NULL: all of it.';
-COMMENT ON COLUMN authz.privileged_session_awaiting_review.scope_id IS 'The scope''s key.';
-COMMENT ON COLUMN authz.privileged_session_awaiting_review.access_reason IS 'What for.';
-COMMENT ON COLUMN authz.privileged_session_awaiting_review.ticket_reference IS 'The ticket.';
-COMMENT ON COLUMN authz.privileged_session_awaiting_review.includes_sensitive IS 'Was sensitive data asked for?';
-COMMENT ON COLUMN authz.privileged_session_awaiting_review.approved_by IS 'Who approved it; NULL: nobody.';
-COMMENT ON COLUMN authz.privileged_session_awaiting_review.started_at IS 'Its start.';
-COMMENT ON COLUMN authz.privileged_session_awaiting_review.until IS 'Its end, or expiry.';
-COMMENT ON COLUMN authz.privileged_session_awaiting_review.state IS 'running, ended or expired.';

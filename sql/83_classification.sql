@@ -105,6 +105,13 @@ CREATE TRIGGER guard_update BEFORE UPDATE ON authz.data_classification
         "dropped_at": "once"}');
 -- Numbers are others after a dump: events leave them out, so that a restore does not look like a change.
 SELECT authz.track_changes('authz.data_classification', '{attnum}');
+-- Plans show a column plainly, or look at hashes of it, because of what stands here.
+CREATE TRIGGER invalidate AFTER INSERT OR UPDATE OR DELETE ON authz.data_classification
+    FOR EACH ROW EXECUTE FUNCTION authz.authority_changed('relation', 'target');
+ALTER TABLE authz.data_classification ENABLE ALWAYS TRIGGER invalidate;
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON authz.data_classification
+    FOR EACH STATEMENT EXECUTE FUNCTION authz.refuse_delete('Give each column the class that it is to have (authz_classify).');
+ALTER TABLE authz.data_classification ENABLE ALWAYS TRIGGER guard_truncate;
 
 -- Who renames or drops a column need not know that it is classified. Reads the catalogs and writes nothing but names.
 CREATE FUNCTION authz.follow_columns() RETURNS event_trigger
@@ -148,6 +155,7 @@ COMMENT ON EVENT TRIGGER authz_forget_columns IS 'Notices when classified column
 CREATE FUNCTION authz.demand_classifier(target regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM authz.demand_writable();
     IF authz.claimed_ownership(target) OR authz.holds('data.classify', NULL::uuid, 'platform', NULL::text) THEN
         RETURN;
     END IF;
@@ -158,7 +166,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION authz.demand_classifier(regclass) IS
-    'Refuses (42501) unless the caller has just claimed the table''s ownership, or the session''s principal holds data.classify.';
+    'Refuses (42501) unless the caller has just claimed the table''s ownership, or the session''s principal holds data.classify; and (0A000) where nothing can be written.';
 REVOKE ALL ON FUNCTION authz.demand_classifier(regclass) FROM PUBLIC;
 
 CREATE FUNCTION authz.classify(target regclass, column_name text, classification text, reason text, owner_team uuid) RETURNS uuid

@@ -25,6 +25,7 @@ SELECT pg_catalog.pg_extension_config_dump('authz.mask_secret'::pg_catalog.regcl
 
 ALTER FUNCTION authz.mask_hash(text, uuid) SUPPORT authz.mask_support COST 200;
 ALTER FUNCTION authz.mask_hash(uuid, uuid) SUPPORT authz.mask_support COST 200;
+ALTER FUNCTION authz.within_class(anyelement, text) SUPPORT authz.class_support;
 
 CREATE FUNCTION authz.refuse_mask(message text, hint text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -258,6 +259,10 @@ REVOKE ALL ON FUNCTION authz.exact_arguments(regclass, name) FROM PUBLIC;
 -- above it the row must be one on which the session has the permission: type.view_CLASS, or what permissions says for the
 -- class. A permission that is not defined is one that nobody has. What nobody has classified counts as secret, except the
 -- columns that say where the row belongs. A masked support session sees no more than max_class.
+--
+-- What is shown now is shown for as long as its class is what it is: authz.within_class is replaced by true when a query is
+-- planned, and plans are made anew when a class changes. Should the class rise, by whatever way, everybody sees the mask until
+-- the expression is made anew.
 CREATE FUNCTION authz.masked_column_sql(
     target regclass, column_name text, max_class text DEFAULT 'internal', permissions jsonb DEFAULT '{}',
     always boolean DEFAULT false, alias name DEFAULT NULL
@@ -279,10 +284,10 @@ BEGIN
             MESSAGE = format('%L is no class', coalesce(max_class, 'NULL')),
             HINT = 'It is one of public, internal, confidential, pii, sensitive_pii and secret.';
     END IF;
-    IF authz.class_rank(class) <= authz.class_rank(max_class) THEN
-        RETURN value;
-    END IF;
     masked := authz.mask_sql(target, number, known.mask, coalesce(known.mask_options, '{}'), known.classification_id, value);
+    IF authz.class_rank(class) <= authz.class_rank(max_class) THEN
+        RETURN format('CASE WHEN authz.within_class(%1$s, %2$L) THEN %1$s ELSE %3$s END', value, max_class, masked);
+    END IF;
     SELECT d.permission_code INTO permission
     FROM authz.resource_type AS t
     JOIN authz.permission_definition AS d ON d.resource_type = t.resource_type

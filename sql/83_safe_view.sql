@@ -4,7 +4,7 @@
 -- the values but through the view's expressions, which conditions of the caller see as well: security_barrier keeps functions
 -- that could tell about rows from being asked before the policies are, and what a condition compares is the masked value. The
 -- table's policies hold for the view's owner, as row security is forced, and decide by the session whoever reads: an owner who
--- is outside of row security is refused.
+-- is outside of row security is refused. A column whose class rises is masked from then on (authz.masked_column_sql).
 
 CREATE TABLE authz.safe_view (
     safe_view_id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -124,20 +124,6 @@ BEGIN
         PERFORM authz.refuse_safe_view('55000', format('%s is not protected', target),
             'A safe view shows the rows that row security shows.', 'Call authz_protect first.');
     END IF;
-    runs_as := relation.relowner;
-    IF owner IS NOT NULL THEN
-        SELECT r.oid INTO runs_as FROM pg_roles AS r WHERE r.rolname = owner;
-        IF runs_as IS NULL THEN
-            PERFORM authz.refuse_safe_view('42704', format('role %I does not exist', owner), NULL, 'Create it with NOLOGIN first.');
-        END IF;
-    END IF;
-    IF authz.is_outside_row_security(runs_as) THEN
-        PERFORM authz.refuse_safe_view('55000',
-            format('row security does not hold for %I, who would own the view', pg_get_userbyid(runs_as)),
-            'The view would show every row to everybody who may read it.',
-            'Name a role that is neither superuser nor has BYPASSRLS, and that nobody logs in as: owner => ''...''. Or give the table to one.');
-    END IF;
-
     BEGIN
         parts := parse_ident(name);
     EXCEPTION WHEN invalid_parameter_value THEN
@@ -160,6 +146,21 @@ BEGIN
         PERFORM authz.refuse_safe_view('42P07', format('%s exists', full_name),
             CASE WHEN former.view IS NULL THEN 'It is not a safe view.' ELSE format('It is a safe view of %s.', former.target) END,
             'Choose another name; a safe view of the same table is made anew with replace => true.');
+    END IF;
+
+    -- One that is made anew stays with its owner.
+    runs_as := coalesce((SELECT c.relowner FROM pg_class AS c WHERE c.oid = view), relation.relowner);
+    IF owner IS NOT NULL THEN
+        SELECT r.oid INTO runs_as FROM pg_roles AS r WHERE r.rolname = owner;
+        IF runs_as IS NULL THEN
+            PERFORM authz.refuse_safe_view('42704', format('role %I does not exist', owner), NULL, 'Create it with NOLOGIN first.');
+        END IF;
+    END IF;
+    IF authz.is_outside_row_security(runs_as) THEN
+        PERFORM authz.refuse_safe_view('55000',
+            format('row security does not hold for %I, who would own the view', pg_get_userbyid(runs_as)),
+            'The view would show every row to everybody who may read it.',
+            'Name a role that is neither superuser nor has BYPASSRLS, and that nobody logs in as: owner => ''...''. Or give the table to one.');
     END IF;
 
     IF (SELECT count(DISTINCT c) FROM unnest(columns) AS c) < cardinality(columns) THEN
@@ -210,8 +211,9 @@ BEGIN
         END LOOP;
     END IF;
     IF runs_as <> relation.relowner THEN
-        EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', relation.relnamespace::regnamespace, owner);
-        EXECUTE (SELECT format('GRANT SELECT (%s) ON %s TO %I', string_agg(DISTINCT quote_ident(a.attname), ', '), target, owner)
+        EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', relation.relnamespace::regnamespace, pg_get_userbyid(runs_as));
+        EXECUTE (SELECT format('GRANT SELECT (%s) ON %s TO %I', string_agg(DISTINCT quote_ident(a.attname), ', '), target,
+                               pg_get_userbyid(runs_as))
                  FROM pg_attribute AS a
                  JOIN pg_rewrite AS w ON w.ev_class = view
                  JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
@@ -233,7 +235,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION authz_create_safe_view(text, regclass, text, boolean, text[], jsonb, name, boolean) IS
-    'Makes a view of a protected table in which columns above max_class are masked, or left out, for whoever may not see that class in that row. For the table''s owner; owner: who owns the view instead. Grant SELECT on it to its readers, and nothing on the table.';
+    'Makes a view of a protected table in which columns above max_class are masked, or left out, for whoever may not see that class in that row. For the table''s owner; owner: who owns the view instead (replace: if it is to be another). Grant SELECT on it to its readers, and nothing on the table.';
 REVOKE ALL ON FUNCTION authz_create_safe_view(text, regclass, text, boolean, text[], jsonb, name, boolean) FROM PUBLIC;
 
 CREATE FUNCTION authz.safe_view_problems(view regclass) RETURNS text[]
@@ -301,7 +303,7 @@ CREATE VIEW authz.safe_view_state AS
     FROM authz.safe_view AS v
     CROSS JOIN LATERAL (SELECT authz.safe_view_problems(v.view) AS problems OFFSET 0) AS p;
 COMMENT ON VIEW authz.safe_view_state IS
-    'Each safe view, and what is wrong with it: columns whose class has risen since, masks that have changed, readers who may go round it.';
+    'Each safe view, and what is wrong with it: columns whose class has risen since, and which are masked for everybody now, masks that have changed, readers who may go round it.';
 COMMENT ON COLUMN authz.safe_view_state.view IS 'The view.';
 COMMENT ON COLUMN authz.safe_view_state.target IS 'The table that it shows.';
 COMMENT ON COLUMN authz.safe_view_state.version IS 'How many times it has been made.';

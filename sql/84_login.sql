@@ -11,6 +11,7 @@ DECLARE
     locks    integer;
     at       timestamptz;
 BEGIN
+    PERFORM authz.demand_writable();
     IF succeeded IS NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
@@ -72,6 +73,7 @@ CREATE FUNCTION authz_unlock_login(principal uuid) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
+    PERFORM authz.demand_writable();
     IF NOT authz.holds_access('principal.manage', NULL, NULL, NULL) OR authz.session_principal() = principal THEN
         PERFORM authz.record_denial('principal.unlock', 'principal', principal::text, NULL, 'denied', 'no_grant');
         RAISE EXCEPTION USING
@@ -106,6 +108,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known authz.principal;
 BEGIN
+    PERFORM authz.demand_writable();
     INSERT INTO authz.principal (principal_id, principal_type, external_id, email, display_name)
     VALUES (user_id, 'human', external_id, email, full_name)
     ON CONFLICT DO NOTHING;
@@ -228,6 +231,7 @@ CREATE FUNCTION authz_set_account_secrets(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
+    PERFORM authz.demand_writable();
     INSERT INTO authz.account_security AS a
         (principal_id, password_hash, mfa_secret_encrypted, mfa_enabled, email_verified, password_changed_at)
     VALUES (principal, password_hash, mfa_secret_encrypted, coalesce(mfa_enabled, false), coalesce(email_verified, false),

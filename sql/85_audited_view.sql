@@ -31,6 +31,8 @@ ALTER TABLE authz.audited_view ENABLE ALWAYS TRIGGER invalidate;
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON authz.audited_view
     FOR EACH STATEMENT EXECUTE FUNCTION authz.refuse_delete('Drop the views; each takes its row along.');
 ALTER TABLE authz.audited_view ENABLE ALWAYS TRIGGER guard_truncate;
+-- Who made reads go on without their event, or dropped the view, is on record.
+SELECT authz.track_changes('authz.audited_view');
 
 ALTER FUNCTION authz_audited(uuid) SUPPORT authz.audited_support;
 
@@ -260,10 +262,21 @@ COMMENT ON EVENT TRIGGER authz_guard_audited_views IS 'Keeps audited views audit
 
 CREATE FUNCTION authz.forget_audited_views() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    view   record;
+    former text;
 BEGIN
-    DELETE FROM authz.audited_view AS a
-    USING pg_event_trigger_dropped_objects() AS d
-    WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND a.target = d.objid;
+    FOR view IN
+        SELECT a.surface_id, d.object_identity AS name
+        FROM authz.audited_view AS a
+        JOIN pg_event_trigger_dropped_objects() AS d
+          ON d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND a.target = d.objid
+    LOOP
+        -- Its name is gone from the catalogs, so the event says it here.
+        former := authz.set_reason(concat_ws(': ', format('%s %s', tg_tag, view.name), authz.change_reason()));
+        DELETE FROM authz.audited_view AS a WHERE a.surface_id = view.surface_id;
+        PERFORM authz.set_reason(former);
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION authz.forget_audited_views() IS 'Event trigger: a view that is dropped is not audited any more.';

@@ -98,6 +98,23 @@ $$;
 COMMENT ON FUNCTION authz.export_definition_of(authz.data_export_job) IS 'The definition of an export; NULL: there is none, or it was closed.';
 REVOKE ALL ON FUNCTION authz.export_definition_of(authz.data_export_job) FROM PUBLIC;
 
+-- What was asked for is what is approved, what was approved is what is run, and what has been written is what would be
+-- written now: content of a column that has become more sensitive since is not handed out.
+CREATE FUNCTION authz.demand_unchanged(action text, job authz.data_export_job, d authz.export_definition) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM authz.check_export_source(d.export_type);
+    IF job.fingerprint IS DISTINCT FROM authz.export_fingerprint(job, d) THEN
+        PERFORM authz.refuse_export_state(action, job, 'changed', format('export %s is not what was asked for', job.export_id),
+            'Its definition, its source, or the classification or masks of its columns have changed since, or it was not made by authz_request_export.',
+            'Ask for a new one.');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION authz.demand_unchanged(text, authz.data_export_job, authz.export_definition) IS
+    'Refuses (55000) an export that would read anything else now than when it was asked for.';
+REVOKE ALL ON FUNCTION authz.demand_unchanged(text, authz.data_export_job, authz.export_definition) FROM PUBLIC;
+
 -- The one place where it is decided whether an export may be touched. The row is looked at before it is locked: a lock, and
 -- waiting for one, would tell others that it is there. After the lock it is looked at again; authority is not, since nobody
 -- waits for the lock.
@@ -109,6 +126,7 @@ DECLARE
     d     authz.export_definition;
     why   text;
 BEGIN
+    PERFORM authz.demand_writable();
     SELECT * INTO j FROM authz.data_export_job AS e WHERE e.export_id = export;
     d := authz.export_definition_of(j);
     IF j.export_id IS NULL OR actor IS NULL THEN
@@ -162,14 +180,9 @@ BEGIN
         PERFORM authz.refuse_export_state(action, j, 'definition_closed', format('export %s cannot be used any more', export),
             format('The definition %L was closed.', j.export_type), 'Ask for one of another type.');
     END IF;
+    -- Of a download it is asked where the content is found.
     IF action <> 'export.download' THEN
-        -- What was asked for is what is approved, and what was approved is what is run.
-        PERFORM authz.check_export_source(d.export_type);
-        IF j.fingerprint IS DISTINCT FROM authz.export_fingerprint(j, d) THEN
-            PERFORM authz.refuse_export_state(action, j, 'changed', format('export %s is not what was asked for', export),
-                'Its definition, its source, or the classification or masks of its columns have changed since, or it was not made by authz_request_export.',
-                'Ask for a new one.');
-        END IF;
+        PERFORM authz.demand_unchanged(action, j, d);
     END IF;
     RETURN j;
 END

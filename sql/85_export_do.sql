@@ -99,6 +99,7 @@ DECLARE
     terms authz.export_terms;
     wrong text;
 BEGIN
+    PERFORM authz.demand_writable();
     j.export_id := gen_random_uuid();
     j.requested_by := authz.session_principal();
     j.requested_at := clock_timestamp();
@@ -231,8 +232,8 @@ BEGIN
         chunk_count = written.chunks, content_sha256 = written.sha256, run_xact = pg_current_xact_id()
     WHERE export_id = export
     RETURNING * INTO j;
-    -- Both may have changed while rows were read.
-    PERFORM authz.check_export_source(d.export_type);
+    -- All of it may have changed while rows were read.
+    PERFORM authz.demand_unchanged('export.run', j, authz.export_definition_of(j));
     IF NOT authz.fits_terms(j, authz.terms_of_export(j, d.permission_code)) THEN
         PERFORM authz.refuse_export('export.run', export, j.tenant_id, 'no_grant');
     END IF;
@@ -269,6 +270,7 @@ BEGIN
         PERFORM authz.refuse_export_state('export.download', j, 'content_lost', format('the content of export %s is gone', export),
             'It was not kept over a crash of the server, a failover or a restored dump.', 'Ask for a new one.');
     END IF;
+    PERFORM authz.demand_unchanged('export.download', j, authz.export_definition_of(j));
     IF sha256(c.content) <> c.sha256 THEN
         RAISE EXCEPTION USING
             ERRCODE = 'data_corrupted',

@@ -27,6 +27,7 @@ COMMENT ON COLUMN authz.feed.up_to IS 'The highest classification that its colum
 COMMENT ON COLUMN authz.feed.source_name IS 'Where its rows say that they come from.';
 COMMENT ON COLUMN authz.feed.policy_group IS 'The policy group of its rows; for rows that are not normal, followed by / and their level.';
 COMMENT ON COLUMN authz.feed.created_at IS 'When it was made.';
+SELECT authz.track_changes('authz.feed');
 SELECT pg_catalog.pg_extension_config_dump('authz.feed'::pg_catalog.regclass, '');
 
 CREATE TABLE authz.feed_copy (
@@ -40,6 +41,7 @@ COMMENT ON TABLE authz.feed_copy IS 'Relations of this database that hold what a
 COMMENT ON COLUMN authz.feed_copy.copy IS 'The table, materialized view or foreign table.';
 COMMENT ON COLUMN authz.feed_copy.feed_name IS 'The feed.';
 COMMENT ON COLUMN authz.feed_copy.registered_at IS 'When it was registered.';
+SELECT authz.track_changes('authz.feed_copy');
 SELECT pg_catalog.pg_extension_config_dump('authz.feed_copy'::pg_catalog.regclass, '');
 
 CREATE FUNCTION authz.boundary_columns() RETURNS TABLE (name name, type regtype)
@@ -87,6 +89,60 @@ $$;
 COMMENT ON FUNCTION authz.feed_classification(text) IS
     'The highest classification of a feed''s columns; raises 55000 where one is higher than the feed may copy.';
 -- Executable by everybody: feeds ask it with their reader's privileges.
+
+-- A view that is made anew keeps who owns it and what was granted on it, also where its columns are others, and PostgreSQL
+-- would have it dropped first. Runs as its caller, who owns the view.
+CREATE FUNCTION authz.make_view_anew(full_name text, definition text) RETURNS regclass
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    former  regclass := to_regclass(full_name);
+    owner   oid;
+    granted text[];
+    next    text;
+BEGIN
+    IF former IS NULL THEN
+        EXECUTE format('CREATE VIEW %s %s', full_name, definition);
+        RETURN full_name::regclass;
+    END IF;
+    BEGIN
+        EXECUTE format('CREATE OR REPLACE VIEW %s %s', full_name, definition);
+        RETURN former;
+    EXCEPTION WHEN invalid_table_definition THEN
+        SELECT c.relowner, ARRAY(
+                   SELECT format('%s %s ON %s TO %s', a.privilege_type, '(' || quote_ident(a.attname) || ')', full_name,
+                                 CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+                          || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+                   FROM (SELECT x.*, NULL AS attname FROM aclexplode(c.relacl) AS x
+                         UNION ALL
+                         SELECT x.*, t.attname FROM pg_attribute AS t, aclexplode(t.attacl) AS x
+                         WHERE t.attrelid = c.oid AND NOT t.attisdropped) AS a
+                   WHERE a.grantee <> c.relowner)
+        INTO owner, granted
+        FROM pg_class AS c WHERE c.oid = former;
+    END;
+    EXECUTE format('DROP VIEW %s', full_name);
+    EXECUTE format('CREATE VIEW %s %s', full_name, definition);
+    -- What default privileges gave away was not granted before.
+    FOR next IN
+        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+        FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.oid = full_name::regclass AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', full_name, next);
+    END LOOP;
+    EXECUTE format('ALTER VIEW %s OWNER TO %I', full_name, pg_get_userbyid(owner));
+    FOREACH next IN ARRAY granted LOOP
+        BEGIN
+            EXECUTE 'GRANT ' || next;
+        EXCEPTION WHEN undefined_column THEN
+            NULL; -- of a column that it does not have any more
+        END;
+    END LOOP;
+    RETURN full_name::regclass;
+END
+$$;
+COMMENT ON FUNCTION authz.make_view_anew(text, text) IS
+    'Creates a view, or replaces it: owner and privileges stay, also where its columns are others. definition: what follows the name in CREATE VIEW.';
+REVOKE ALL ON FUNCTION authz.make_view_anew(text, text) FROM PUBLIC;
 
 CREATE FUNCTION authz_create_feed(
     name text,
@@ -150,22 +206,20 @@ BEGIN
             HINT = 'Classify it with authz_classify, leave it out, or say up_to.';
     END IF;
     groups := coalesce(authz_create_feed.policy_group, t.resource_type);
-    EXECUTE format('DROP VIEW IF EXISTS %s', full_name);
     -- In the WHERE as well: a column that its reader leaves out is not computed.
-    EXECUTE format(
-        'CREATE VIEW %s WITH (security_barrier = true, security_invoker = true) AS
+    made := authz.make_view_anew(full_name, format(
+        'WITH (security_barrier = true, security_invoker = true) AS
          SELECT %s, t.%I AS authz_tenant, (SELECT authz.feed_classification(%L)) AS authz_classification,
                 %L::pg_catalog.text AS authz_source, pg_catalog.statement_timestamp() AS authz_loaded_at,
                 %s AS authz_policy_group
          FROM %s AS t WHERE (SELECT authz.feed_classification(%L)) IS NOT NULL',
-        full_name, (SELECT string_agg(format('t.%I', c.name), ', ' ORDER BY c.place) FROM unnest(copied) WITH ORDINALITY AS c (name, place)),
+        (SELECT string_agg(format('t.%I', c.name), ', ' ORDER BY c.place) FROM unnest(copied) WITH ORDINALITY AS c (name, place)),
         t.tenant_column, full_name, coalesce(authz_create_feed.source_name, current_database()),
         CASE WHEN t.confidentiality_column IS NULL THEN format('%L::pg_catalog.text', groups)
              ELSE format('CASE WHEN t.%1$I::pg_catalog.text OPERATOR(pg_catalog.=) ''normal'' THEN %2$L::pg_catalog.text '
                          'ELSE pg_catalog.concat(%2$L::pg_catalog.text, ''/'', coalesce(t.%1$I::pg_catalog.text, ''unknown'')) END',
                          t.confidentiality_column, groups) END,
-        authz_create_feed.target::text, full_name);
-    made := full_name::regclass;
+        authz_create_feed.target::text, full_name));
     EXECUTE format('COMMENT ON VIEW %s IS %L', full_name,
                    'Made by authz_create_feed: rows with their boundary, for copies. Row security is that of its reader.');
     INSERT INTO authz.feed AS f (feed_name, feed_view, target, columns, up_to, source_name, policy_group)
@@ -178,7 +232,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION authz_create_feed(text, regclass, name[], text, text, text) IS
-    'Makes a view for a warehouse to copy: columns of a protected table up to a classification, and with each row authz_tenant, authz_classification, authz_source, authz_loaded_at and authz_policy_group. Idempotent.';
+    'Makes a view for a warehouse to copy: columns of a protected table up to a classification, and with each row authz_tenant, authz_classification, authz_source, authz_loaded_at and authz_policy_group. Idempotent; made anew, it keeps what was granted on it.';
 REVOKE ALL ON FUNCTION authz_create_feed(text, regclass, name[], text, text, text) FROM PUBLIC;
 
 CREATE FUNCTION authz_register_copy(feed text, copy regclass) RETURNS void

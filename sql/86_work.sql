@@ -128,6 +128,7 @@ DECLARE
     holder         uuid;
     constraint_hit text;
 BEGIN
+    PERFORM authz.demand_writable();
     IF tenant IS NULL OR NOT authz.holds_access('work.route', tenant, NULL, NULL) THEN
         PERFORM authz.refuse_work('work.route', tenant, resource);
     END IF;
@@ -206,6 +207,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     w authz.work_assignment;
 BEGIN
+    PERFORM authz.demand_writable();
     SELECT * INTO w FROM authz.work_assignment AS a
     WHERE a.tenant_id = tenant AND a.resource_type = resource_type AND a.resource_id = resource AND a.released_at IS NULL;
     IF authz.session_principal() IS NULL

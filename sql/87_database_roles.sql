@@ -46,8 +46,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT r.role, 'SELECT', 'authz', v.object, NULL
     FROM unnest('{runtime,readonly}'::text[]) AS r (role),
          unnest('{binding_evidence,access_while_held,current_access,binding_use,stale_grant,expiring_grant,mfa_evidence,
-                  privilege_separation_evidence,access_trail,denied_attempt,change_trail,privileged_session_evidence,workload,
-                  export_evidence}'::name[]) AS v (object)
+                  privilege_separation_evidence,access_trail,denied_attempt,change_trail,privileged_session_evidence,
+                  privileged_session_awaiting_review,workload,export_evidence}'::name[]) AS v (object)
     UNION ALL
     SELECT 'migration', t.privilege, 'authz', t.object, NULL
     FROM (VALUES ('SELECT, INSERT, UPDATE, DELETE', 'resource_type'), ('SELECT, INSERT, UPDATE', 'resource_history'),
@@ -71,7 +71,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         ('migration', 'authz', 'alter_audited_view'), ('migration', 'authz', 'audited_view_problems'),
         ('migration', 'authz', 'read_past_row_security'),
         ('migration', 'authz', 'check_export_source'), ('migration', 'authz', 'export_class'),
-        ('migration', 'authz', 'lost_boundary'), ('migration', 'authz', 'boundary_columns')
+        ('migration', 'authz', 'make_view_anew'), ('migration', 'authz', 'lost_boundary'), ('migration', 'authz', 'boundary_columns')
     ) AS f (role, schema_name, object)
     UNION ALL
     SELECT f.role, 'EXECUTE', '@extschema@', o.object, NULL

@@ -124,6 +124,32 @@ COMMENT ON COLUMN authz.privileged_session_evidence.last_used_at IS 'The last of
 COMMENT ON COLUMN authz.privileged_session_evidence.finding IS
     'used without approval (a support session that was begun by plain SQL), or not reviewed (break-glass, or with sensitive data, and over); NULL: neither.';
 
+CREATE VIEW authz.privileged_session_awaiting_review WITH (security_barrier) AS
+    SELECT s.session_id, s.session_kind, s.principal_id, s.tenant_id, s.scope_type, s.scope_id, s.access_reason,
+           s.ticket_reference, s.includes_sensitive, s.approved_by, s.started_at,
+           least(s.expires_at, s.ended_at) AS until, authz.access_state(s) AS state
+    FROM authz.privileged_access_session AS s
+    WHERE s.started_at IS NOT NULL AND s.reviewed_at IS NULL
+      AND ((SELECT authz.reads_all_evidence())
+           OR s.tenant_id IN (SELECT authz.audited_tenants())
+           OR (s.tenant_id IS NULL AND (SELECT authz.audits_platform())))
+    ORDER BY s.started_at;
+COMMENT ON VIEW authz.privileged_session_awaiting_review IS
+    'Privileged sessions that were used, or are in use, and that nobody has reviewed, the oldest first.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.session_id IS 'The session.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.session_kind IS 'support or break_glass.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.principal_id IS 'Who has or had the access.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.tenant_id IS 'The tenant; NULL: the whole platform.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.scope_type IS 'The scope inside of it; NULL: all of it.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.scope_id IS 'The scope''s key.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.access_reason IS 'What for.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.ticket_reference IS 'The ticket.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.includes_sensitive IS 'Was sensitive data asked for?';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.approved_by IS 'Who approved it; NULL: nobody.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.started_at IS 'Its start.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.until IS 'Its end, or expiry.';
+COMMENT ON COLUMN authz.privileged_session_awaiting_review.state IS 'running, ended or expired.';
+
 CREATE VIEW authz.workload WITH (security_barrier) AS
     SELECT m.tenant_id, m.principal_id, o.operator_role, o.clearance_level, o.alert_quota,
            coalesce(w.open_items, 0) AS open_items, w.oldest_open, coalesce(w.released_30_days, 0) AS released_30_days,

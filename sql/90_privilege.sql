@@ -14,7 +14,8 @@ REVOKE ALL ON FUNCTION
     authz_resources(uuid, text, uuid, text, bigint, timestamptz)
     FROM PUBLIC;
 -- The planner calls them without asking anybody.
-REVOKE ALL ON FUNCTION authz.plan_support(internal), authz.call_support(internal), authz.mask_support(internal) FROM PUBLIC;
+REVOKE ALL ON FUNCTION authz.plan_support(internal), authz.call_support(internal), authz.mask_support(internal),
+    authz.class_support(internal) FROM PUBLIC;
 -- Who may call them decides what the events say.
 REVOKE ALL ON FUNCTION
     authz.audited_support(internal),
@@ -23,6 +24,7 @@ REVOKE ALL ON FUNCTION
     authz.register_audited_view(oid, uuid, text),
     authz.alter_audited_view(oid, text),
     authz.cluster_id(),
+    authz.demand_writable(),
     authz.record_access(text, text, text, uuid, text, text, jsonb, uuid),
     authz.record_denial(text, text, text, uuid, text, text, jsonb, uuid)
     FROM PUBLIC;
@@ -100,6 +102,8 @@ BEGIN
             ('write_owner', 'Runs the UPDATE of authz_transfer_ownership as the table''s owner.'),
             ('mask_hash', 'Keyed hash of a column''s value. Refused (42501) unless the planner saw that it is the very column that the classification of that id is about.'),
             ('mask_support', 'Planner support function of authz.mask_hash.'),
+            ('within_class', 'Stands before a column that is shown plainly: true while the column''s class is at most the given one, as planning sees it; else, and of what is no column, false.'),
+            ('class_support', 'Planner support function of authz.within_class.'),
             ('unmasked_moment', 'In a plan: a number for session and statement, unless the session is masked; else 0.'),
             ('claim_ownership', 'Has the current role the rights of the table''s owner? Then the next function that asks for that believes it, in this statement.'),
             ('claimed_ownership', 'Has the caller of this statement claimed that the table is its own? The claim is used up.'),
@@ -119,6 +123,7 @@ BEGIN
             ('authz_audit_head', 'The end of the chain, to be kept elsewhere as an anchor.'),
             ('seal_archive', 'Writes into the chain that a partition is being detached.'),
             ('cluster_id', 'The cluster that transactions are counted in.'),
+            ('demand_writable', 'Refuses (0A000) a change that is to leave events on a standby and in a read-only transaction.'),
             ('record_access', 'Writes one access event with what the session says of the request; its audit_id.'),
             ('record_denial', 'Records one access event that stays although the transaction rolls back: called right before an error is raised.'),
             ('authz_stats', 'What this backend''s cache of compiled policy has done since the backend began; where events go whose transaction rolls back (audit_outlet: worker or log), and how many.')

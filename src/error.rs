@@ -104,6 +104,16 @@ pub fn not_writable(why: &str) -> ! {
     )
 }
 
+/// 0A000: a change that is to leave events.
+pub fn no_change_here(why: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "nothing can be changed here, because an event of it cannot be written".to_owned(),
+        why.to_owned(),
+        "Do it in a read-write transaction on the primary.".to_owned(),
+    )
+}
+
 /// 0A000: a read of an audited view that would leave no event.
 pub fn read_without_event(view: &str, why: &str) -> ! {
     raise(

@@ -182,6 +182,7 @@ extension_sql_file!(
     name = "audited_view",
     requires = [
         "audit",
+        "change_event",
         api::audited_view::audited,
         api::audited_view::audited_support,
         api::audited_view::one_select,
@@ -323,6 +324,8 @@ extension_sql_file!(
         api::mask::mask_hash_text,
         api::mask::mask_hash_uuid,
         api::mask::mask_support,
+        api::mask::within_class,
+        api::mask::class_support,
         api::mask::unmasked_moment,
         api::privileged::session_is_masked
     ]

@@ -19,6 +19,15 @@ fn cluster_id() -> i64 {
     statement::cluster_id()
 }
 
+/// Called first by functions that change something and leave an event of it: on a standby, and in a read-only transaction,
+/// they fail (0A000) before anything is decided.
+#[pg_extern(schema = "authz", volatile, parallel_unsafe)]
+fn demand_writable() {
+    if let Some(why) = statement::read_only() {
+        error::no_change_here(why);
+    }
+}
+
 /// A question that may be incomplete: what is missing is denied.
 struct Question<'a> {
     principal: Option<uuid::Uuid>,

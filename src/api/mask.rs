@@ -9,7 +9,7 @@ use crate::settings;
 use crate::store;
 use crate::write::reveal;
 use authz_engine::Instant;
-use pgrx::{Internal, Uuid, pg_extern, pg_sys};
+use pgrx::{AnyElement, Internal, Uuid, pg_extern, pg_sys};
 use ring::hmac;
 use std::cell::{Cell, RefCell};
 
@@ -66,10 +66,30 @@ fn mask_hash_uuid(value: Uuid, column: Uuid, call: pg_sys::FunctionCallInfo) -> 
 fn mask_support(request: Internal) -> Internal {
     let marked = request.unwrap().and_then(|datum| {
         // SAFETY: PostgreSQL calls a support function with a request node and nothing else.
-        let call = unsafe { mark::MaskCall::from_request(datum.cast_mut_ptr()) }?;
-        (store::mask::classified(&call.id) == Some((call.table, call.column))).then(|| call.marked())
+        let call = unsafe { mark::ColumnCall::from_request(datum.cast_mut_ptr()) }?;
+        (store::mask::classified(&call.id()?) == Some((call.table, call.column))).then(|| call.marked())
     });
     Internal::from(Some(marked.map_or(pg_sys::Datum::from(0usize), pg_sys::Datum::from)))
+}
+
+/// What stands before a column that is shown plainly. The planner replaces it by true while the column's class is at most
+/// the given one; where it does not, the answer is no.
+#[pg_extern(schema = "authz", stable, parallel_safe)]
+fn within_class(value: Option<AnyElement>, max_class: Option<&str>) -> bool {
+    let _ = (value, max_class);
+    false
+}
+
+/// The planner support function of `authz.within_class`. Whoever changes a class makes plans of that table be made anew.
+#[pg_extern(schema = "authz", immutable, parallel_safe)]
+fn class_support(request: Internal) -> Internal {
+    let answer = request.unwrap().and_then(|datum| {
+        // SAFETY: PostgreSQL calls a support function with a request node and nothing else.
+        let call = unsafe { mark::ColumnCall::from_request(datum.cast_mut_ptr()) }?;
+        let most = store::mask::Class::of(&call.text()?)?;
+        (store::mask::class_of(call.table, call.column) <= most).then(mark::yes)
+    });
+    Internal::from(Some(answer.map_or(pg_sys::Datum::from(0usize), pg_sys::Datum::from)))
 }
 
 /// Unless the session is masked: a number for session and statement; else 0.

@@ -1,4 +1,4 @@
-//! Calls that only the planner can make.
+//! Calls about a column: what the planner's support functions see of them, and calls that only the planner can make.
 //!
 //! A hash mask must not be a function that whoever likes may call with a value of their choice: they would try all values
 //! and compare. But what a view calls is called by its reader. So the planner's support function looks at the argument: if it
@@ -6,30 +6,28 @@
 //! functions of pg_catalog alone (`EXTRACT(... FROM ...)` and its like), so that no SQL text, and no stored view, can have
 //! it on a call of ours. It changes nothing else, and goes with the plan into parallel workers.
 
-use super::plan::node::{column_below, is_a, length, nth};
+use super::plan::node::{column_below, is_a, length, nth, text_constant};
 use pgrx::{FromDatum, pg_sys};
 use uuid::Uuid;
 
 const MARK: pg_sys::CoercionForm::Type = pg_sys::CoercionForm::COERCE_SQL_SYNTAX;
 
-/// A call of `authz.mask_hash(column, id)`.
-pub struct MaskCall {
+/// A call of two arguments: a column of a table, and a constant.
+pub struct ColumnCall {
     call: *mut pg_sys::FuncExpr,
     /// The table.
     pub table: pg_sys::Oid,
     /// The attribute number of its column.
     pub column: i16,
-    /// The second argument.
-    pub id: Uuid,
 }
 
-impl MaskCall {
+impl ColumnCall {
     /// Takes the planner's request apart; `None` where the first argument is not a column of a table, or the second no
     /// constant.
     ///
     /// # Safety
     /// `request` is what PostgreSQL passed to a support function.
-    pub unsafe fn from_request(request: *mut pg_sys::Node) -> Option<MaskCall> {
+    pub unsafe fn from_request(request: *mut pg_sys::Node) -> Option<ColumnCall> {
         // SAFETY: tags are compared before casts; the range table entry of a column of the query exists.
         unsafe {
             if !is_a(request, pg_sys::NodeTag::T_SupportRequestSimplify) {
@@ -41,25 +39,40 @@ impl MaskCall {
                 return None;
             }
             let column = column_below(nth((*call).args, 0))?;
-            let id = nth((*call).args, 1);
-            if !is_a(id, pg_sys::NodeTag::T_Const) || (*id.cast::<pg_sys::Const>()).consttype != pg_sys::UUIDOID {
+            if !is_a(nth((*call).args, 1), pg_sys::NodeTag::T_Const) {
                 return None;
             }
-            let id = id.cast::<pg_sys::Const>();
-            let id = pgrx::Uuid::from_datum((*id).constvalue, (*id).constisnull)?;
             let rtable = (*(*(*raw).root).parse).rtable;
             let varno = (*column).varno as usize;
             if varno == 0 || varno > length(rtable) {
                 return None;
             }
             let entry = nth(rtable, varno - 1).cast::<pg_sys::RangeTblEntry>();
-            ((*entry).rtekind == pg_sys::RTEKind::RTE_RELATION).then(|| MaskCall {
+            ((*entry).rtekind == pg_sys::RTEKind::RTE_RELATION).then(|| ColumnCall {
                 call,
                 table: (*entry).relid,
                 column: (*column).varattno,
-                id: Uuid::from_bytes(*id.as_bytes()),
             })
         }
+    }
+
+    /// The constant, if it is a uuid.
+    pub fn id(&self) -> Option<Uuid> {
+        // SAFETY: the second argument is a constant, of the type that it says.
+        unsafe {
+            let constant = nth((*self.call).args, 1).cast::<pg_sys::Const>();
+            if (*constant).consttype != pg_sys::UUIDOID {
+                return None;
+            }
+            pgrx::Uuid::from_datum((*constant).constvalue, (*constant).constisnull)
+                .map(|id| Uuid::from_bytes(*id.as_bytes()))
+        }
+    }
+
+    /// The constant, if it is a text.
+    pub fn text(&self) -> Option<String> {
+        // SAFETY: the second argument is a node.
+        unsafe { text_constant(nth((*self.call).args, 1)) }
     }
 
     /// The same call with the mark.
@@ -71,6 +84,12 @@ impl MaskCall {
             call.cast()
         }
     }
+}
+
+/// The constant true.
+pub fn yes() -> *mut pg_sys::Node {
+    // SAFETY: makes a node.
+    unsafe { pg_sys::makeBoolConst(true, false) }
 }
 
 /// Has the call that is being executed the mark?

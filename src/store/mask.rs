@@ -1,9 +1,86 @@
 //! What masks and reveals read.
 
 use crate::pg::authority::Reading;
-use crate::pg::relation::ScanKey;
+use crate::pg::relation::{Relation, ScanKey};
 use pgrx::pg_sys;
 use uuid::Uuid;
+
+/// How sensitive a column is, in the order of `authz.class_rank`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    Public,
+    Internal,
+    Confidential,
+    Pii,
+    SensitivePii,
+    Secret,
+}
+
+impl Class {
+    /// By its name.
+    pub fn of(name: &str) -> Option<Class> {
+        Some(match name {
+            "public" => Class::Public,
+            "internal" => Class::Internal,
+            "confidential" => Class::Confidential,
+            "pii" => Class::Pii,
+            "sensitive_pii" => Class::SensitivePii,
+            "secret" => Class::Secret,
+            _ => return None,
+        })
+    }
+}
+
+/// The class of a column, as `authz.class_of` says it: of one that nobody has classified, internal where it says where
+/// the row belongs, and else secret.
+pub fn class_of(table: pg_sys::Oid, column: i16) -> Class {
+    let reading = Reading::begin();
+    let classes = reading.open("data_classification");
+    let [target, attnum, classification, dropped_at] =
+        classes.columns(["target", "attnum", "classification", "dropped_at"]);
+    let mut found = None;
+    let keys = [ScanKey::oid(target, table), ScanKey::int2(attnum, column)];
+    classes.scan("data_classification_column_key", &keys, |row| {
+        if row.is_null(dropped_at) {
+            found = row.text(classification);
+        }
+        found.is_none()
+    });
+    match found {
+        Some(class) => Class::of(&class).unwrap_or(Class::Secret),
+        None if is_boundary(&reading, table, column) => Class::Internal,
+        None => Class::Secret,
+    }
+}
+
+/// Is it one of the columns that a registered table's rows say with where they belong?
+fn is_boundary(reading: &Reading, table: pg_sys::Oid, column: i16) -> bool {
+    let types = reading.open("resource_type");
+    let [target] = types.columns(["target"]);
+    let names = types.columns([
+        "key_column",
+        "tenant_column",
+        "organization_column",
+        "team_column",
+        "project_column",
+        "owner_column",
+        "confidentiality_column",
+        "deleted_at_column",
+        "parent_column",
+    ]);
+    let mut found = false;
+    types.scan_all(|row| {
+        if row.oid(target) == Some(table)
+            && let Some(relation) = Relation::open(table)
+        {
+            found |= names
+                .iter()
+                .filter_map(|name| row.name(*name))
+                .any(|name| relation.column(&name) == Some(column));
+        }
+    });
+    found
+}
 
 /// The column that a classification is of, unless it is gone.
 pub fn classified(id: &Uuid) -> Option<(pg_sys::Oid, i16)> {

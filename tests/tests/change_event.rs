@@ -63,6 +63,49 @@ fn ids(c: &mut Client) -> Vec<Uuid> {
         .collect()
 }
 
+/// Tables of schema authz whose changes leave no event, and why.
+const NOT_WATCHED: [(&str, &str); 14] = [
+    ("access_audit_event", "append-only: evidence itself"),
+    ("access_change_event", "append-only: the events"),
+    ("audit_seal", "append-only: the chain over both"),
+    ("data_export_chunk", "content; its hash stands in the job"),
+    ("export_rate", "a counter; each request is a job"),
+    ("hierarchy_lock", "a lock"),
+    ("profile", "what is known of a person; gives no authority"),
+    ("reveal_charge", "a counter; each reveal is an access event"),
+    ("reveal_lock", "a lock"),
+    ("sod_lock", "a lock"),
+    ("sod_use", "append-only: what was done under which role"),
+    (
+        "tenant_principal_profile",
+        "what a tenant may know of a person; gives no authority",
+    ),
+    (
+        "work_assignment",
+        "who works on what; gives no authority, rows are closed",
+    ),
+    ("work_load", "a counter"),
+];
+
+/// R51: each table of schema authz leaves change events, or stands above with a reason.
+#[test]
+fn every_table_leaves_events_or_has_a_reason_not_to() {
+    let db = Db::with(Start::Extension);
+    let mut c = db.connect();
+    let not_watched: BTreeSet<String> = c
+        .query(
+            "SELECT c.relname::text FROM pg_class AS c
+              WHERE c.relnamespace = 'authz'::regnamespace AND c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition
+                AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgfoid = 'authz.record_change()'::regprocedure)",
+            &[],
+        )
+        .unwrap()
+        .iter()
+        .map(|r| r.get(0))
+        .collect();
+    assert_eq!(not_watched, NOT_WATCHED.iter().map(|t| t.0.to_owned()).collect());
+}
+
 /// Every table whose changes are announced is watched, whatever helper added it, in every mode of a session.
 #[test]
 fn every_authority_table_is_watched() {
@@ -70,7 +113,7 @@ fn every_authority_table_is_watched() {
     let mut c = db.connect();
     let bad: Vec<String> = c
         .query(
-            "SELECT t.tgrelid::regclass::text FROM pg_trigger AS t WHERE t.tgname = 'invalidate' AND t.tgrelid <> 'authz.audited_view'::regclass
+            "SELECT t.tgrelid::regclass::text FROM pg_trigger AS t WHERE t.tgname = 'invalidate'
              UNION SELECT unnest('{authz.signing_key,authz.sod_constraint}'::text[])
              EXCEPT
              SELECT t.tgrelid::regclass::text FROM pg_trigger AS t
@@ -638,4 +681,107 @@ fn a_cell_decides_by_what_has_arrived() {
     cell.catch_up();
     assert!(!may(&mut c), "suspended");
     execute(&mut c, "COMMIT");
+}
+
+/// R43, R51: whoever lets reads of an audited view go on without their event, or drops the view, is on record.
+#[test]
+fn weaker_auditing_leaves_events() {
+    let db = Db::with(Start::Extension);
+    let mut c = db.connect();
+    execute(&mut c, "CREATE SCHEMA s; CREATE TABLE s.t (id integer)");
+    let found = events_of(&mut c, |c| {
+        execute(
+            c,
+            "SELECT authz_create_audited_view('s.v', 'SELECT id FROM s.t', security_invoker => true)",
+        );
+        execute(c, "SELECT authz_alter_audited_view('s.v', 'log')");
+        execute(c, "SET authz.change_reason = 'ticket 9'; DROP SCHEMA s CASCADE");
+    });
+    let [made, weaker, gone] = found.as_slice() else {
+        panic!("{found:#?}")
+    };
+    assert!(found.iter().all(|e| e.table == "audited_view"));
+    assert_eq!(made.after.as_ref().unwrap()["on_failure"], "error");
+    assert_eq!(
+        (
+            &made.after.as_ref().unwrap()["target"],
+            made.key.as_str(),
+            made.what.as_str()
+        ),
+        (&Value::from("s.v"), gone.key.as_str(), "insert")
+    );
+    assert_eq!(weaker.before.as_ref().unwrap()["on_failure"], "error");
+    assert_eq!(weaker.after.as_ref().unwrap()["on_failure"], "log");
+    assert_eq!(gone.what, "delete");
+    assert_eq!(gone.reason.as_deref(), Some("DROP SCHEMA s.v: ticket 9"));
+    let left: String = value(&mut c, "SELECT current_setting('authz.change_reason')", &[]);
+    assert_eq!(left, "ticket 9");
+    // By hand, and where triggers are off for others.
+    execute(
+        &mut c,
+        "CREATE SCHEMA s; SELECT authz_create_audited_view('s.v', 'SELECT 1 AS one', security_invoker => true)",
+    );
+    let found = events_of(&mut c, |c| {
+        execute(
+            c,
+            "SET session_replication_role = replica; UPDATE authz.audited_view SET on_failure = 'log'",
+        );
+    });
+    assert_eq!(found.len(), 1, "{found:#?}");
+}
+
+/// R32, R44, R51: what is let out of the database, and by whose word, is on record, also where it was done by hand.
+#[test]
+fn exports_and_feeds_leave_events() {
+    let mut w = authz_tests::exports::Exports::new();
+    let mut rex = w.of("rex");
+    let export = authz_tests::exports::request(&mut rex, ", unmasked => true");
+    let key = export.to_string();
+    let found = events_of(&mut w.admin, |c| {
+        execute(
+            c,
+            &format!("UPDATE authz.data_export_job SET approved_by = '{}'", id("ann")),
+        );
+    });
+    let [by_hand] = found.as_slice() else {
+        panic!("{found:#?}")
+    };
+    assert_eq!(
+        (by_hand.table.as_str(), &by_hand.key, by_hand.actor),
+        ("data_export_job", &key, None)
+    );
+    assert_eq!(
+        by_hand.after.as_ref().unwrap()["approved_by"],
+        Value::from(id("ann").to_string())
+    );
+    // How it went is in the access events.
+    let found = events_of(&mut w.admin, |_| {
+        authz_tests::exports::run_export(&mut rex, export);
+    });
+    assert!(found.is_empty(), "{found:#?}");
+    let found = events_of(&mut w.admin, |_| {
+        execute(
+            &mut rex,
+            &format!("SELECT authz_end_export('{export}', 'no longer needed')"),
+        );
+    });
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(found[0].actor, Some(id("rex")));
+    let found = events_of(&mut w.admin, |c| {
+        execute(
+            c,
+            "SELECT authz_create_feed('public.claim_feed', 'public.claim');
+             CREATE TABLE public.copy AS SELECT * FROM public.claim_feed; SELECT authz_register_copy('public.claim_feed', 'public.copy');
+             SELECT authz_create_feed('public.claim_feed', 'public.claim', up_to => 'pii'); DELETE FROM authz.feed",
+        );
+    });
+    let what: BTreeSet<String> = found.iter().map(|e| format!("{} {}", e.table, e.what)).collect();
+    let expected = [
+        "feed insert",
+        "feed_copy insert",
+        "feed update",
+        "feed delete",
+        "feed_copy delete",
+    ];
+    assert_eq!(what, expected.map(str::to_owned).into());
 }

@@ -10,7 +10,7 @@ use chrono::DateTime;
 use postgres::Client;
 use std::collections::BTreeSet;
 
-const VIEWS: [&str; 14] = [
+const VIEWS: [&str; 15] = [
     "binding_evidence",
     "access_while_held",
     "current_access",
@@ -23,6 +23,7 @@ const VIEWS: [&str; 14] = [
     "denied_attempt",
     "change_trail",
     "privileged_session_evidence",
+    "privileged_session_awaiting_review",
     "workload",
     "export_evidence",
 ];
@@ -109,6 +110,14 @@ fn world() -> Casework {
 fn a_reader_sees_the_tenants_that_it_audits_and_no_others() {
     let w = world();
     let mut owner = w.owner();
+    execute(
+        &mut owner,
+        &with_ids(
+            "INSERT INTO authz.privileged_access_session (session_kind, principal_id, tenant_id, access_reason, started_at, expires_at)
+             SELECT 'break_glass', v.who::uuid, v.tenant::uuid, 'over', now() - interval '9 days', now() - interval '8 days'
+             FROM (VALUES ('{alf}', '{acme}'), ('{gwen}', '{globex}')) AS v (who, tenant)",
+        ),
+    );
     let mut app = w.db.connect_as(&w.app);
     for view in VIEWS {
         let all = format!("SELECT * FROM authz.{view}");

@@ -1341,3 +1341,86 @@ fn nothing_that_callers_plant_takes_the_place_of_what_is_called() {
     refused_with_hint(&mut rex, &run(export), "42501", &["not part of authz_ext"]);
     execute(&mut w.admin, &format!("DROP OWNED BY {}", w.app));
 }
+
+/// R32, R40: a class that rises is that of what is run and downloaded later.
+#[test]
+fn r32_a_class_that_rises_holds_for_what_was_asked_for_before() {
+    let mut w = Exports::new();
+    let mut rex = w.of("rex");
+    let raise = |admin: &mut postgres::Client, class: &str| {
+        execute(
+            admin,
+            &format!("UPDATE authz.data_classification SET classification = '{class}' WHERE column_name = 'note'"),
+        );
+    };
+    let (early, done) = (request(&mut rex, ""), request(&mut rex, ""));
+    run_export(&mut rex, done);
+    assert!(String::from_utf8(download(&mut rex, done)).unwrap().contains("lines"));
+    raise(&mut w.admin, "pii");
+    denied(
+        &mut rex,
+        &run(early),
+        "55000",
+        &["not what was asked for", "Ask for a new one"],
+    );
+    denied(&mut rex, &fetch(done, 1), "55000", &["not what was asked for"]);
+    let text = exported(&mut rex, "");
+    assert!(!text.contains("lines"), "masked now: {text}");
+    // An approval was one of what the class was.
+    let open = request(&mut rex, ", unmasked => true");
+    execute(&mut w.of("ann"), &approve(open));
+    raise(&mut w.admin, "sensitive_pii");
+    denied(&mut rex, &run(open), "55000", &["not what was asked for"]);
+    // While its rows are read.
+    raise(&mut w.admin, "internal");
+    let racing = request(&mut rex, "");
+    let mut other = w.db.connect();
+    execute(&mut other, "BEGIN; LOCK authz.data_export_chunk IN EXCLUSIVE MODE");
+    let runner = std::thread::spawn(move || {
+        let refusal = refused(&mut rex, &run(racing), "55000", &["not what was asked for"]);
+        (rex, refusal)
+    });
+    authz_tests::reading::soon("the run waits for the table of chunks", || {
+        value(
+            &mut w.admin,
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'authz.data_export_chunk'::regclass)",
+            &[],
+        )
+    });
+    raise(&mut w.admin, "pii");
+    execute(&mut other, "COMMIT");
+    let (mut rex, _) = runner.join().unwrap();
+    assert_eq!(
+        w.job(racing, "status").as_deref(),
+        Some("pending"),
+        "nothing was written"
+    );
+    denied(&mut rex, &run(racing), "55000", &["not what was asked for"]);
+}
+
+/// Nothing half done, and no other error than the one that is documented, where no event can be written.
+#[test]
+fn exports_in_a_read_only_transaction_are_refused_with_a_hint() {
+    let w = Exports::new();
+    let mut rex = w.of("rex");
+    let export = request(&mut rex, "");
+    let done = request(&mut rex, "");
+    run_export(&mut rex, done);
+    execute(&mut rex, "SET default_transaction_read_only = on");
+    for call in [
+        request_sql(""),
+        run(export),
+        approve(export),
+        fetch(done, 1),
+        end(export),
+    ] {
+        refused_with_hint(
+            &mut rex,
+            &call,
+            "0A000",
+            &["read-only", "read-write transaction on the primary"],
+        );
+    }
+    execute(&mut rex, "SET default_transaction_read_only = off");
+    assert_eq!(run_export(&mut rex, export), 3);
+}

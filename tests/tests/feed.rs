@@ -251,3 +251,57 @@ fn feeds_that_make_no_sense_are_refused() {
         &["permission denied"],
     );
 }
+
+/// What the DBA granted on a feed stays when it is made anew, with the same columns or with others.
+#[test]
+fn a_feed_that_is_made_anew_keeps_its_owner_and_what_was_granted_on_it() {
+    let mut w = world();
+    let (owner, reader, other) = (w.db.role(), w.db.role(), w.db.role());
+    execute(
+        &mut w.admin,
+        &format!(
+            "GRANT CREATE, USAGE ON SCHEMA reporting TO {owner}; ALTER VIEW reporting.claim_feed OWNER TO {owner};
+             SET ROLE {owner};
+             GRANT SELECT ON reporting.claim_feed TO {reader} WITH GRANT OPTION;
+             GRANT SELECT (claim_id, note) ON reporting.claim_feed TO {other}, PUBLIC; RESET ROLE;
+             ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {other}"
+        ),
+    );
+    let granted = |c: &mut Client| -> (String, Vec<String>) {
+        let row = c
+            .query_one(
+                "SELECT c.relowner::regrole::text, ARRAY(
+                     SELECT concat_ws(' ', x.column, x.grantee::regrole, x.privilege_type, x.is_grantable)
+                     FROM (SELECT NULL AS column, a.* FROM aclexplode(c.relacl) AS a
+                           UNION ALL SELECT t.attname, a.* FROM pg_attribute AS t, aclexplode(t.attacl) AS a WHERE t.attrelid = c.oid) AS x
+                     WHERE x.grantee <> c.relowner ORDER BY 1)
+                   FROM pg_class AS c WHERE c.oid = 'reporting.claim_feed'::regclass",
+                &[],
+            )
+            .unwrap();
+        (row.get(0), row.get(1))
+    };
+    let before = granted(&mut w.admin);
+    assert!(before.0 == owner && before.1.len() == 6, "{before:?}");
+    let anew = |more: &str| format!("SELECT authz_create_feed('reporting.claim_feed', 'public.claim'{more})");
+    // The same columns: the very view, which others may use.
+    execute(
+        &mut w.admin,
+        "CREATE VIEW reporting.above AS SELECT claim_id FROM reporting.claim_feed",
+    );
+    execute(&mut w.admin, &anew(", source_name => 'elsewhere'"));
+    assert_eq!(granted(&mut w.admin), before);
+    // Others: refused while another view uses it, then made anew.
+    refused(&mut w.admin, &anew(", up_to => 'pii'"), "2BP01", &["reporting.above"]);
+    assert_eq!(granted(&mut w.admin), before, "nothing half done");
+    execute(&mut w.admin, "DROP VIEW reporting.above");
+    execute(&mut w.admin, &anew(", up_to => 'pii'"));
+    assert_eq!(granted(&mut w.admin), before);
+    execute(&mut w.admin, &anew(", columns => '{claim_id,status}'"));
+    let after = granted(&mut w.admin);
+    let kept: Vec<String> = before.1.iter().filter(|g| !g.starts_with("note ")).cloned().collect();
+    assert_eq!(after, (owner, kept), "what is gone is gone with its grants");
+    assert_eq!(problems(&mut w.admin), Vec::<String>::new());
+    let rows: i64 = value(&mut w.of("rex"), "SELECT count(*) FROM reporting.claim_feed", &[]);
+    assert_eq!(rows, 3);
+}

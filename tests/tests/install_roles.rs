@@ -39,7 +39,7 @@ const DOCUMENTS: &str = "casework.case_document: SELECT (tenant_id, document_id,
 const DECISIONS: &str = "casework.case_decision: SELECT (tenant_id, decision_id, case_id, status, drafted_by, drafted_at, \
     submitted_by, submitted_at, decided_by, decided_at)";
 /// Which show each session what its principal may audit.
-const EVIDENCE: [&str; 14] = [
+const EVIDENCE: [&str; 15] = [
     "authz.binding_evidence: SELECT",
     "authz.access_while_held: SELECT",
     "authz.current_access: SELECT",
@@ -51,6 +51,7 @@ const EVIDENCE: [&str; 14] = [
     "authz.access_trail: SELECT",
     "authz.denied_attempt: SELECT",
     "authz.change_trail: SELECT",
+    "authz.privileged_session_awaiting_review: SELECT",
     "authz.privileged_session_evidence: SELECT",
     "authz.workload: SELECT",
     "authz.export_evidence: SELECT",
@@ -184,6 +185,7 @@ fn expected(role: &str) -> Vec<&'static str> {
             "masked_column_sql()",
             "export_class()",
             "lost_boundary()",
+            "make_view_anew()",
             "missing_indexes()",
             "one_select()",
             "policy_mark()",

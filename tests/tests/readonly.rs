@@ -120,7 +120,7 @@ fn public_has_nothing() {
                                       -- And what views call that others are let read: the session itself, or a row that they pass.
                                       'session_is_masked', 'session_is_member', 'access_state', 'reads_all_evidence', 'audited_tenants', 'audits_platform',
                                       -- A mask of safe views, which is refused anywhere else; and the class of a feed.
-                                      'mask_hash', 'unmasked_moment', 'feed_classification',
+                                      'mask_hash', 'within_class', 'unmasked_moment', 'feed_classification',
                                       -- What authz_classify and authz_mask do: they ask themselves who may.
                                       'claim_ownership', 'classify', 'set_mask')",
             &[],
