@@ -134,7 +134,7 @@ CREATE TRIGGER check_job BEFORE UPDATE ON authz.data_export_job
     FOR EACH ROW EXECUTE FUNCTION authz.check_export_job();
 -- Requests, approvals and ends, also by hand. How a run went is in its access event.
 SELECT authz.track_changes('authz.data_export_job', '{}',
-                           '{status,completed_at,row_count,byte_count,chunk_count,content_sha256}');
+                           '{status,completed_at,row_count,byte_count,chunk_count,content_sha256,run_xact}');
 SELECT pg_catalog.pg_extension_config_dump('authz.data_export_job'::pg_catalog.regclass, '');
 
 -- The content is no record but a copy of data, which is to be gone when it expires. So it is unlogged: it is not in the

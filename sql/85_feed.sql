@@ -105,7 +105,7 @@ BEGIN
         RETURN full_name::regclass;
     END IF;
     BEGIN
-        EXECUTE format('CREATE OR REPLACE VIEW %s %s', full_name, definition);
+        EXECUTE format('CREATE %s VIEW %s %s', 'OR REPLACE', full_name, definition);
         RETURN former;
     EXCEPTION WHEN invalid_table_definition THEN
         SELECT c.relowner, ARRAY(
