@@ -16,7 +16,7 @@ CREATE TABLE authz.data_classification (
     column_name name NOT NULL,
     classification text COLLATE "C" NOT NULL,
     reason text,
-    owner_team uuid,
+    owner_team text,
     mask text COLLATE "C",
     mask_options jsonb NOT NULL DEFAULT '{}',
     attnum smallint NOT NULL,
@@ -37,7 +37,7 @@ COMMENT ON COLUMN authz.data_classification.column_name IS 'The column''s name, 
 COMMENT ON COLUMN authz.data_classification.classification IS
     'public, internal, confidential, pii, sensitive_pii or secret: each more sensitive than the one before.';
 COMMENT ON COLUMN authz.data_classification.reason IS 'Why.';
-COMMENT ON COLUMN authz.data_classification.owner_team IS 'The team that answers for the data; NULL: none is named.';
+COMMENT ON COLUMN authz.data_classification.owner_team IS 'The team that answers for the data: the id of one of authz.team, or any name; NULL: none is named.';
 COMMENT ON COLUMN authz.data_classification.mask IS
     'What whoever may not see the value sees instead: null, fixed, partial, hash or generalise; NULL: nothing, as null.';
 COMMENT ON COLUMN authz.data_classification.mask_options IS 'What the mask needs to know.';
@@ -72,7 +72,7 @@ BEGIN
     IF relation.oid IS NULL OR column_name IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'a table that exists and a column of it must be given',
-            HINT = 'Such as: target => ''public.person'', column_name => ''email''.';
+            HINT = 'Such as: target => ''public.person'', "column" => ''email''.';
     END IF;
     IF relation.relkind NOT IN ('r', 'p', 'v', 'm', 'f') OR relation.relpersistence = 't' THEN
         RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
@@ -169,7 +169,7 @@ COMMENT ON FUNCTION authz.demand_classifier(regclass) IS
     'Refuses (42501) unless the caller has just claimed the table''s ownership, or the session''s principal holds data.classify; and (0A000) where nothing can be written.';
 REVOKE ALL ON FUNCTION authz.demand_classifier(regclass) FROM PUBLIC;
 
-CREATE FUNCTION authz.classify(target regclass, column_name text, classification text, reason text, owner_team uuid) RETURNS uuid
+CREATE FUNCTION authz.classify(target regclass, column_name text, classification text, reason text, owner_team text) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -186,11 +186,12 @@ BEGIN
             HINT = 'It is one of public, internal, confidential, pii, sensitive_pii and secret.';
     END IF;
     why := authz.demand_reason('data.classify', NULL::uuid, 'platform', NULL::text, classify.reason);
-    IF classify.owner_team IS NOT NULL
-       AND NOT EXISTS (SELECT FROM authz.team AS t WHERE t.team_id = classify.owner_team) THEN
+    -- What looks like an id is one.
+    IF classify.owner_team ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$'
+       AND NOT EXISTS (SELECT FROM authz.team AS t WHERE t.team_id = classify.owner_team::uuid) THEN
         RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
             MESSAGE = format('team %s does not exist', classify.owner_team),
-            HINT = 'Name a team of authz.team, or none.';
+            HINT = 'Give the id of a team of authz.team, or a name, or none.';
     END IF;
     former := authz.set_reason(why);
     -- Two at once meet at the unique index. A team that is not named stays.
@@ -205,21 +206,21 @@ BEGIN
     RETURN id;
 END
 $$;
-COMMENT ON FUNCTION authz.classify(regclass, text, text, text, uuid) IS
+COMMENT ON FUNCTION authz.classify(regclass, text, text, text, text) IS
     'What authz_classify does. Asks itself who may, so that everybody may call it.';
 
 CREATE FUNCTION authz_classify(
-    target regclass, column_name text, classification text, reason text DEFAULT NULL, owner_team uuid DEFAULT NULL
+    target regclass, "column" text, classification text, reason text DEFAULT NULL, owner_team text DEFAULT NULL
 ) RETURNS uuid
 LANGUAGE sql VOLATILE
 -- Resolved now: whoever calls it needs no privilege on the schema.
 BEGIN ATOMIC
     SELECT authz.claim_ownership(target);
-    SELECT authz.classify(target, column_name, classification, reason, owner_team);
+    SELECT authz.classify(target, "column", classification, reason, owner_team);
 END;
-COMMENT ON FUNCTION authz_classify(regclass, text, text, text, uuid) IS
+COMMENT ON FUNCTION authz_classify(regclass, text, text, text, text) IS
     'Says how sensitive a column is: public, internal, confidential, pii, sensitive_pii or secret. For the table''s owner, and for whoever holds data.classify at platform scope. Again for the same column it changes the class.';
-REVOKE ALL ON FUNCTION authz_classify(regclass, text, text, text, uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION authz_classify(regclass, text, text, text, text) FROM PUBLIC;
 
 CREATE VIEW authz.column_classification AS
     SELECT c.target, coalesce(a.attname, c.column_name) AS column_name, c.classification, c.reason, c.owner_team,

@@ -219,11 +219,11 @@ $$;
 COMMENT ON FUNCTION authz.set_mask(regclass, text, text, jsonb) IS
     'What authz_mask does. Asks itself who may, so that everybody may call it.';
 
-CREATE FUNCTION authz_mask(target regclass, column_name text, mask text, options jsonb DEFAULT '{}') RETURNS void
+CREATE FUNCTION authz_mask(target regclass, "column" text, mask text, options jsonb DEFAULT '{}') RETURNS void
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC
     SELECT authz.claim_ownership(target);
-    SELECT authz.set_mask(target, column_name, mask, options);
+    SELECT authz.set_mask(target, "column", mask, options);
 END;
 COMMENT ON FUNCTION authz_mask(regclass, text, text, jsonb) IS
     'Sets what is seen of a classified column by those who may not see its value: null, fixed ({"value": ...}), partial ({"first": n, "last": n}), hash, or generalise ({"to": "month"}, {"step": 1000}). For whoever may classify it.';

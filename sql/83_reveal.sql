@@ -115,20 +115,20 @@ $$;
 COMMENT ON FUNCTION authz.reveal(regclass, text, text, text) IS 'What authz_reveal does, for keys of all types.';
 REVOKE ALL ON FUNCTION authz.reveal(regclass, text, text, text) FROM PUBLIC;
 
-CREATE FUNCTION authz_reveal(target regclass, key text, column_name text, reason text) RETURNS text
+CREATE FUNCTION authz_reveal(target regclass, key text, "column" text, reason text) RETURNS text
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT authz.reveal(target, key, column_name, reason)
+    SELECT authz.reveal(target, key, "column", reason)
 $$;
 COMMENT ON FUNCTION authz_reveal(regclass, text, text, text) IS
     'One field of one row of a protected table, as text. Asks for type.reveal_CLASS, or type.reveal where that is not defined, on a row that the session sees; leaves an access event with the reason, also where the transaction rolls back; at most authz.reveal_limit an hour.';
-CREATE FUNCTION authz_reveal(target regclass, key uuid, column_name text, reason text) RETURNS text
+CREATE FUNCTION authz_reveal(target regclass, key uuid, "column" text, reason text) RETURNS text
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT authz.reveal(target, key::text, column_name, reason)
+    SELECT authz.reveal(target, key::text, "column", reason)
 $$;
 COMMENT ON FUNCTION authz_reveal(regclass, uuid, text, text) IS 'The same for uuid keys.';
-CREATE FUNCTION authz_reveal(target regclass, key bigint, column_name text, reason text) RETURNS text
+CREATE FUNCTION authz_reveal(target regclass, key bigint, "column" text, reason text) RETURNS text
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT authz.reveal(target, key::text, column_name, reason)
+    SELECT authz.reveal(target, key::text, "column", reason)
 $$;
 COMMENT ON FUNCTION authz_reveal(regclass, bigint, text, text) IS 'The same for smallint, integer and bigint keys.';
 REVOKE ALL ON FUNCTION authz_reveal(regclass, text, text, text), authz_reveal(regclass, uuid, text, text),

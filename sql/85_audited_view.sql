@@ -141,6 +141,11 @@ BEGIN
             MESSAGE = 'an audited view cannot be temporary',
             HINT = 'Create it in a schema that stays.';
     END IF;
+    -- A literal is a text, also where it is the name of a table. No SELECT looks like one.
+    IF query OPERATOR(pg_catalog.~) '^[[:space:]]*("[^"]+"|[[:alpha:]_][[:alnum:]_$]*)([.]("[^"]+"|[[:alpha:]_][[:alnum:]_$]*))?[[:space:]]*$'
+        AND pg_catalog.to_regclass(query) IS NOT NULL THEN
+        RETURN @extschema@.authz_create_audited_view(name, pg_catalog.to_regclass(query), on_failure, security_invoker);
+    END IF;
     query := authz.one_select(query);
     -- The line feed ends a comment that the query may end with. A view that selects from a query cannot be written to.
     EXECUTE pg_catalog.format(

@@ -7,7 +7,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c casework.case_record;
 BEGIN
-    PERFORM authz.demand_arguments(permission, 'tenant', tenant::text, 'case_id', case_id::text, 'actor', actor::text);
+    PERFORM authz.demand_arguments(permission, 'case_id', case_id::text, 'actor', actor::text);
+    tenant := casework.tenant_of(tenant, 'case', lock_case.case_id);
     PERFORM casework.demand(permission, actor, tenant, 'case', lock_case.case_id, lock_case.case_id);
     PERFORM authz.demand_reason(permission, tenant, 'case', lock_case.case_id::text, reason, true);
     SELECT * INTO c FROM casework.case_record AS x
@@ -70,6 +71,7 @@ DECLARE
     c      casework.case_record := casework.lock_case(action, tenant, case_id, actor, reason);
     now_is casework.case_record;
 BEGIN
+    tenant := c.tenant_id;
     PERFORM authz.demand_arguments(action, 'owner_type', owner_type, 'owner_id', owner_id::text);
     IF owner_type NOT IN ('organization', 'team', 'principal') THEN
         PERFORM authz.refuse_argument(action, tenant, 'case', case_id::text, format('there is no owner type %L', owner_type),
@@ -114,6 +116,7 @@ DECLARE
     role   uuid;
     made   uuid;
 BEGIN
+    tenant := c.tenant_id;
     PERFORM authz.demand_arguments(action, 'assignee', assignee::text, 'assignment_role', assignment_role);
     IF assignment_role NOT IN ('investigator', 'approver') THEN
         PERFORM authz.refuse_argument(action, tenant, 'case', case_id::text,
@@ -156,6 +159,7 @@ DECLARE
     c      casework.case_record := casework.lock_case(action, tenant, case_id, actor, reason);
     ended  uuid[];
 BEGIN
+    tenant := c.tenant_id;
     PERFORM authz.demand_arguments(action, 'assignee', assignee::text);
     WITH closed AS (
         UPDATE casework.case_assignment AS a
@@ -183,6 +187,7 @@ DECLARE
     action CONSTANT text := 'case.seal';
     c      casework.case_record := casework.lock_case(action, tenant, case_id, actor, reason);
 BEGIN
+    tenant := c.tenant_id;
     IF c.confidentiality_level = 'sealed' THEN
         PERFORM casework.wrong_state(action, c, 'the case is sealed already', 'There is nothing to do.');
     END IF;
@@ -202,6 +207,7 @@ DECLARE
     action CONSTANT text := 'case.delete';
     c      casework.case_record := casework.lock_case(action, tenant, case_id, actor, reason);
 BEGIN
+    tenant := c.tenant_id;
     IF c.deleted_at IS NOT NULL THEN
         PERFORM casework.wrong_state(action, c, 'the case is deleted already', 'There is nothing to do.');
     END IF;
@@ -220,6 +226,7 @@ DECLARE
     action CONSTANT text := 'case.restore';
     c      casework.case_record := casework.lock_case(action, tenant, case_id, actor, reason);
 BEGIN
+    tenant := c.tenant_id;
     IF c.deleted_at IS NULL THEN
         PERFORM casework.wrong_state(action, c, 'the case is not deleted', 'There is nothing to do.');
     END IF;
@@ -237,7 +244,8 @@ DECLARE
     me CONSTANT uuid := authz.session_principal();
     d  casework.case_document;
 BEGIN
-    PERFORM authz.demand_arguments('document.download', 'tenant', tenant::text, 'document', document::text);
+    PERFORM authz.demand_arguments('document.download', 'document', document::text);
+    tenant := casework.tenant_of(tenant, 'document', document);
     SELECT * INTO d FROM casework.case_document AS x WHERE x.tenant_id = tenant AND x.document_id = document;
     PERFORM casework.demand('document.download', me, tenant, 'document', document, d.case_id);
     PERFORM authz.record_access('document.download', 'document', document::text, tenant, 'allowed', NULL::text,

@@ -51,6 +51,23 @@ COMMENT ON FUNCTION casework.demand(text, uuid, uuid, text, uuid, uuid, boolean)
     'Refuses (42501) unless the actor may use the permission on the resource, is the session''s principal or one whom it may act for, and (assigned) is assigned to the case.';
 REVOKE ALL ON FUNCTION casework.demand(text, uuid, uuid, text, uuid, uuid, boolean) FROM PUBLIC;
 
+-- A tenant that is not said is the session's, else the one that has such a row: ids are hardly ever the same in two. Where that
+-- is not clear it stays unknown, and is refused like what is not there.
+CREATE FUNCTION casework.tenant_of(tenant uuid, kind text, id uuid) RETURNS uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(tenant, authz.session_tenant(), (
+        SELECT CASE WHEN count(*) = 1 THEN (array_agg(r.tenant_id))[1] END
+        FROM (SELECT c.tenant_id FROM casework.case_record AS c WHERE tenant_of.kind = 'case' AND c.case_id = tenant_of.id
+              UNION ALL
+              SELECT d.tenant_id FROM casework.case_decision AS d WHERE tenant_of.kind = 'decision' AND d.decision_id = tenant_of.id
+              UNION ALL
+              SELECT d.tenant_id FROM casework.case_document AS d
+              WHERE tenant_of.kind = 'document' AND d.document_id = tenant_of.id) AS r))
+$$;
+COMMENT ON FUNCTION casework.tenant_of(uuid, text, uuid) IS
+    'The tenant that is meant: the one given, else the session''s, else the only one that has a case, decision or document of that id.';
+REVOKE ALL ON FUNCTION casework.tenant_of(uuid, text, uuid) FROM PUBLIC;
+
 CREATE FUNCTION casework.move_decision(
     permission text, becomes text, tenant uuid, decision uuid, actor uuid, reason text
 ) RETURNS void
@@ -61,7 +78,8 @@ DECLARE
     gone    timestamptz;
     why     text;
 BEGIN
-    PERFORM authz.demand_arguments(permission, 'tenant', tenant::text, 'decision', decision::text, 'actor', actor::text);
+    PERFORM authz.demand_arguments(permission, 'decision', decision::text, 'actor', actor::text);
+    tenant := casework.tenant_of(tenant, 'decision', decision);
     SELECT * INTO d FROM casework.case_decision AS x WHERE x.tenant_id = tenant AND x.decision_id = decision;
     PERFORM casework.demand(permission, actor, tenant, 'decision', decision, d.case_id, true);
     why := authz.demand_reason(permission, tenant, 'decision', decision::text, reason, true);

@@ -28,7 +28,7 @@ BEGIN
                           WHERE d.target = t.oid AND d.attnum = a.attnum AND d.dropped_at IS NULL)
         ORDER BY t.relname, a.attnum
     LOOP
-        PERFORM @extschema@.authz_classify(c.target, c.column_name::text, c.class, 'reference domain'::text, NULL::uuid);
+        PERFORM @extschema@.authz_classify(c.target, c.column_name::text, c.class, 'reference domain'::text, NULL::text);
         IF c.mask IS NOT NULL THEN
             PERFORM @extschema@.authz_mask(c.target, c.column_name::text, c.mask, c.options);
         END IF;

@@ -118,7 +118,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ),
     (
         "authz.data_classification",
-        "target regclass, column_name name, classification text, reason text, owner_team uuid",
+        "target regclass, column_name name, classification text, reason text, owner_team text",
     ),
     (
         "authz.data_export_job",
