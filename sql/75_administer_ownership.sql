@@ -38,8 +38,9 @@ BEGIN
     FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = rt.key_column
     WHERE c.oid = rt.target;
     place := format('%I = $1::%s AND %I = $2', rt.key_column, key_type, rt.tenant_column);
-    EXECUTE format('SELECT %I::text FROM %s WHERE %s FOR UPDATE', rt.owner_column, target, place)
-        INTO was USING resource_id, t;
+    was := authz.lock_owner(
+        (SELECT c.relowner FROM pg_class AS c WHERE c.oid = rt.target),
+        format('SELECT %I::pg_catalog.text FROM %s WHERE %s FOR UPDATE', rt.owner_column, target, place), resource_id, t);
     -- Whoever waited for the row looks again.
     PERFORM authz.demand(action, t, resource_type, resource_id);
     IF was = new_owner::text THEN

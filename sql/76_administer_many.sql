@@ -1,7 +1,7 @@
 -- For each function that changes authority one that takes many rows, made from its signature: authz_share has
 -- authz_share_many. A row is a JSON object whose keys are the function's argument names. Each row stands for itself: one
 -- that is refused leaves nothing behind and does not keep the others from being done. What is no fault of the row (a
--- serialization failure, a deadlock, a full disk, a cancellation) is an error for all.
+-- transaction that cannot write, a serialization failure, a deadlock, a full disk, a cancellation) is an error for all.
 DO $$
 DECLARE
     f record;
@@ -47,7 +47,6 @@ BEGIN
                 fault  text;
                 detail text;
             BEGIN
-                PERFORM authz.demand_writable();
                 IF rows IS NULL OR jsonb_typeof(rows) <> 'array' THEN
                     RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
                         MESSAGE = 'rows is no JSON array', HINT = 'Pass [{...}, {...}].';
@@ -66,7 +65,7 @@ BEGIN
                         END IF;
                         RETURN QUERY SELECT n, nullif(made, ''), NULL::text, NULL::text;
                     EXCEPTION WHEN OTHERS THEN
-                        IF SQLSTATE ~ '^(40|53|54|57|58|XX)' THEN
+                        IF SQLSTATE ~ '^(0A|40|53|54|57|58|XX)' THEN
                             RAISE;
                         END IF;
                         GET STACKED DIAGNOSTICS fault = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;

@@ -188,7 +188,9 @@ COMMENT ON FUNCTION authz.mask_sql(regclass, smallint, text, jsonb, uuid, text) 
 REVOKE ALL ON FUNCTION authz.mask_sql(regclass, smallint, text, jsonb, uuid, text) FROM PUBLIC;
 
 CREATE FUNCTION authz.set_mask(target regclass, column_name text, mask text, options jsonb) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- As where views are made: a fixed value is a literal.
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' AS $$
 DECLARE
     kind   text := CASE set_mask.mask WHEN 'generalize' THEN 'generalise' ELSE set_mask.mask END;
     number smallint;

@@ -93,7 +93,9 @@ CREATE FUNCTION authz_create_safe_view(
     owner name DEFAULT NULL,
     replace boolean DEFAULT false
 ) RETURNS regclass
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- What is hashed has one form, whatever the session's settings are.
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET quote_all_identifiers = off AS $$
 #variable_conflict use_variable
 DECLARE
     relation  pg_class;
@@ -239,7 +241,8 @@ COMMENT ON FUNCTION authz_create_safe_view(text, regclass, text, boolean, text[]
 REVOKE ALL ON FUNCTION authz_create_safe_view(text, regclass, text, boolean, text[], jsonb, name, boolean) FROM PUBLIC;
 
 CREATE FUNCTION authz.safe_view_problems(view regclass) RETURNS text[]
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET quote_all_identifiers = off AS $$
 DECLARE
     made     authz.safe_view;
     relation pg_class;

@@ -248,7 +248,8 @@ REVOKE ALL ON FUNCTION authz.export_query(authz.data_export_job, authz.export_de
 -- Everything that says what will be read. The ids of the catalogs are part of it: another table, or another column, of
 -- the same name is not what was asked for.
 CREATE FUNCTION authz.export_fingerprint(job authz.data_export_job, d authz.export_definition) RETURNS bytea
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET TimeZone = 'UTC' SET DateStyle = 'ISO, YMD' SET quote_all_identifiers = off AS $$
     SELECT sha256(convert_to(jsonb_build_array(
         d.export_type, d.source::oid::bigint, d.source::text, d.permission_code, d.approval_above,
         job.requested_by, job.tenant_id, job.scope_type, job.scope_id, job.columns, job.filters, job.file_format,

@@ -102,15 +102,17 @@ BEGIN
                  ELSE format('a decision that is %s cannot become %s', d.status, becomes) END, NULL,
             'A draft is submitted, then approved or rejected; a draft or a submitted decision can be withdrawn.');
     END IF;
-    IF becomes IN ('approved', 'rejected') AND (
-        actor IN (d.drafted_by, d.submitted_by) OR me IN (d.drafted_by, d.submitted_by)
-        OR ARRAY[actor, me] && d.edited_by
-        OR EXISTS (SELECT FROM casework.case_decision_transition AS t
-                   WHERE t.tenant_id = tenant AND t.decision_id = decision
-                     AND (t.acted_by IN (actor, me) OR t.actor_id IN (actor, me)))) THEN
+    IF becomes IN ('approved', 'rejected') AND EXISTS (
+        SELECT FROM (
+            SELECT unnest(ARRAY[d.drafted_by, d.submitted_by] || d.edited_by)
+            UNION
+            SELECT unnest(ARRAY[t.acted_by, t.actor_id]) FROM casework.case_decision_transition AS t
+            WHERE t.tenant_id = tenant AND t.decision_id = decision) AS author (id),
+            (SELECT DISTINCT unnest(ARRAY[actor, me])) AS decider (id)
+        WHERE authz.same_person(author.id, decider.id)) THEN
         PERFORM authz.refuse(permission, tenant, 'decision', decision::text, 'separation_of_duty', '23514',
             'separation of duty: nobody decides on what he wrote or submitted',
-            'The actor, or who acts for the actor, is an author of this decision or submitted it.',
+            'The actor, or who acts for the actor, is an author of this decision or submitted it, or has the e-mail address of one who did.',
             'Let another approver who is assigned to the case decide.');
     END IF;
 

@@ -90,6 +90,12 @@ fn in_logical_worker() -> bool {
     trigger::in_logical_worker()
 }
 
+/// `authz.lock_owner(table_owner, statement, key, tenant)`: part of `authz_transfer_ownership`.
+#[pg_extern(schema = "authz", volatile, parallel_unsafe, strict)]
+fn lock_owner(table_owner: pg_sys::Oid, statement: &str, key: &str, tenant: Uuid) -> Option<String> {
+    ownership::lock(table_owner, statement, key, tenant)
+}
+
 /// `authz.write_owner(table_owner, statement, key, tenant, new_owner)`: part of `authz_transfer_ownership`.
 #[pg_extern(schema = "authz", volatile, parallel_unsafe, strict)]
 fn write_owner(table_owner: pg_sys::Oid, statement: &str, key: &str, tenant: Uuid, new_owner: &str) {

@@ -193,6 +193,25 @@ fn r30_four_eyes() {
     assert_eq!(status(&mut owner, d), "submitted");
 }
 
+/// PITFALLS 40: one person with two principals is one pair of eyes.
+#[test]
+fn pitfall_40_nobody_approves_through_a_second_identity() {
+    let w = Casework::new();
+    let mut owner = w.owner();
+    for (name, email) in [("ann", "ann@office.example"), ("ben", " Ann@Office.example")] {
+        let sql = format!(
+            "UPDATE authz.principal SET email = '{email}' WHERE principal_id = '{}'",
+            id(name)
+        );
+        execute(&mut owner, &sql);
+    }
+    let d = w.submitted();
+    for verb in ["approve", "reject"] {
+        denied(&mut w.of("ben"), &act(verb, d, "ben"), "23514", &["separation of duty"]);
+    }
+    execute(&mut w.of("cal"), &act("approve", d, "cal"));
+}
+
 #[test]
 fn r30_approval_asks_for_the_second_factor_of_the_actor() {
     let w = Casework::new();

@@ -707,6 +707,31 @@ fn r42_who_would_see_past_row_security_does_not_own_a_safe_view() {
     assert!(problems.len() == 1 && problems[0].contains("postgres"), "{problems:?}");
 }
 
+/// Settings of whoever looks change how definitions and literals are written, not what they are.
+#[test]
+fn a_view_is_current_whatever_the_settings() {
+    let people = People::bare();
+    let mut c = people.table_owner();
+    let odd = "SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'German'; SET quote_all_identifiers = on";
+    execute(
+        &mut c,
+        &format!(
+            "SELECT authz_classify('person', v, 'pii', 'law') FROM unnest('{{seen,born}}'::text[]) AS v;
+             {odd}; SELECT authz_mask('person', 'seen', 'generalise'), authz_mask('person', 'born', 'fixed', '{{\"value\": \"1990-12-31\"}}');
+             SELECT authz_create_safe_view('odd', 'person'); RESET ALL; SELECT authz_create_safe_view('even', 'person')"
+        ),
+    );
+    for settings in [odd, "RESET ALL"] {
+        execute(&mut c, settings);
+        let current: bool = value(
+            &mut c,
+            "SELECT bool_and(is_current) AND count(*) = 2 FROM authz.safe_view_state",
+            &[],
+        );
+        assert!(current, "{settings}");
+    }
+}
+
 #[test]
 fn r42_what_would_widen_a_view_is_reported() {
     let people = People::masked();
