@@ -1,7 +1,7 @@
 //! Settings (`authz.…`), in alphabetical order.
 
 use crate::pg::{queue, session_setting};
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::{CStr, CString};
 
 /// The default of `authz.audit_queue_size`, in kB: about twenty thousand events.
@@ -186,6 +186,5 @@ pub fn define() {
         GucFlags::default(),
     );
     session_setting::define();
-    // SAFETY: a NUL-terminated prefix; from now on unknown settings of that prefix are refused.
-    unsafe { pg_sys::MarkGUCPrefixReserved(c"authz".as_ptr()) }
+    session_setting::reserve_prefix();
 }

@@ -3,7 +3,7 @@
 use super::id;
 use crate::error;
 use crate::pg::gate::{self, Gate};
-use crate::pg::{executor, relation};
+use crate::pg::{executor, relation, support};
 use crate::store::audited_view;
 use crate::write::read;
 use pgrx::{Internal, Uuid, pg_extern, pg_sys};
@@ -19,18 +19,14 @@ fn audited(surface: Option<Uuid>) -> bool {
 /// The planner support function of `authz_audited`.
 #[pg_extern(schema = "authz", immutable, parallel_safe)]
 fn audited_support(request: Internal) -> Internal {
-    // SAFETY: PostgreSQL calls a support function with a request node and nothing else.
-    let gate = request
-        .unwrap()
-        .and_then(|datum| unsafe { Gate::of(datum.cast_mut_ptr()) });
-    let node = gate.map(|gate| match audited_view::view_of(&gate.surface) {
-        Some(view) => {
-            executor::watch();
-            gate.open(view)
-        }
-        None => error::unregistered_surface(Some(&gate.surface.to_string())),
-    });
-    Internal::from(Some(node.map_or(pg_sys::Datum::from(0usize), pg_sys::Datum::from)))
+    support::answer(request, |request| {
+        let gate = Gate::of(request)?;
+        let Some(view) = audited_view::view_of(&gate.surface) else {
+            error::unregistered_surface(Some(&gate.surface.to_string()))
+        };
+        executor::watch();
+        Some(gate.open(view))
+    })
 }
 
 /// The text of the one SELECT that a query consists of.

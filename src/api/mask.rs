@@ -3,7 +3,8 @@
 use super::id;
 use crate::decision;
 use crate::error;
-use crate::pg::{clock, identity, mark};
+use crate::pg::mark::{self, ColumnCall, IsMarked};
+use crate::pg::{clock, identity, support};
 use crate::session;
 use crate::settings;
 use crate::store;
@@ -20,9 +21,8 @@ thread_local! {
     static KEY: RefCell<Option<(Instant, hmac::Key)>> = const { RefCell::new(None) };
 }
 
-fn hash(value: &[u8], column: Uuid, call: pg_sys::FunctionCallInfo) -> hmac::Tag {
-    // SAFETY: PostgreSQL's own.
-    if !unsafe { mark::is_marked(call) } {
+fn hash(value: &[u8], column: Uuid, call: IsMarked) -> hmac::Tag {
+    if !call.0 {
         error::mask_called();
     }
     let now = clock::statement_start();
@@ -41,7 +41,7 @@ fn hash(value: &[u8], column: Uuid, call: pg_sys::FunctionCallInfo) -> hmac::Tag
 
 /// The hash of a text: 32 hexadecimal digits.
 #[pg_extern(name = "mask_hash", schema = "authz", stable, strict, parallel_safe)]
-fn mask_hash_text(value: &str, column: Uuid, call: pg_sys::FunctionCallInfo) -> String {
+fn mask_hash_text(value: &str, column: Uuid, call: IsMarked) -> String {
     let tag = hash(value.as_bytes(), column, call);
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     tag.as_ref()[..16]
@@ -52,7 +52,7 @@ fn mask_hash_text(value: &str, column: Uuid, call: pg_sys::FunctionCallInfo) -> 
 
 /// The hash of a uuid: one of version 8.
 #[pg_extern(name = "mask_hash", schema = "authz", stable, strict, parallel_safe)]
-fn mask_hash_uuid(value: Uuid, column: Uuid, call: pg_sys::FunctionCallInfo) -> Uuid {
+fn mask_hash_uuid(value: Uuid, column: Uuid, call: IsMarked) -> Uuid {
     let tag = hash(value.as_bytes(), column, call);
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&tag.as_ref()[..16]);
@@ -64,12 +64,10 @@ fn mask_hash_uuid(value: Uuid, column: Uuid, call: pg_sys::FunctionCallInfo) -> 
 /// The planner support function of `authz.mask_hash`: lets it be called with the column that it is about.
 #[pg_extern(schema = "authz", immutable, parallel_safe)]
 fn mask_support(request: Internal) -> Internal {
-    let marked = request.unwrap().and_then(|datum| {
-        // SAFETY: PostgreSQL calls a support function with a request node and nothing else.
-        let call = unsafe { mark::ColumnCall::from_request(datum.cast_mut_ptr()) }?;
+    support::answer(request, |request| {
+        let call = ColumnCall::from_request(request)?;
         (store::mask::classified(&call.id()?) == Some((call.table, call.column))).then(|| call.marked())
-    });
-    Internal::from(Some(marked.map_or(pg_sys::Datum::from(0usize), pg_sys::Datum::from)))
+    })
 }
 
 /// What stands before a column that is shown plainly. The planner replaces it by true while the column's class is at most
@@ -83,13 +81,11 @@ fn within_class(value: Option<AnyElement>, max_class: Option<&str>) -> bool {
 /// The planner support function of `authz.within_class`. Whoever changes a class makes plans of that table be made anew.
 #[pg_extern(schema = "authz", immutable, parallel_safe)]
 fn class_support(request: Internal) -> Internal {
-    let answer = request.unwrap().and_then(|datum| {
-        // SAFETY: PostgreSQL calls a support function with a request node and nothing else.
-        let call = unsafe { mark::ColumnCall::from_request(datum.cast_mut_ptr()) }?;
+    support::answer(request, |request| {
+        let call = ColumnCall::from_request(request)?;
         let most = store::mask::Class::of(&call.text()?)?;
         (store::mask::class_of(call.table, call.column) <= most).then(mark::yes)
-    });
-    Internal::from(Some(answer.map_or(pg_sys::Datum::from(0usize), pg_sys::Datum::from)))
+    })
 }
 
 /// Unless the session is masked: a number for session and statement; else 0.

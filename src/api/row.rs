@@ -6,6 +6,7 @@ use crate::error;
 use crate::pg::plan::{self, Ids, Request};
 use crate::pg::record::Record;
 use crate::pg::session_setting;
+use crate::pg::support;
 use crate::pg::user_table::ColumnType;
 use crate::places::{self, Places};
 use crate::session;
@@ -293,7 +294,7 @@ const SAMPLE: usize = 100;
 /// The planner support function of `authz_row` and `authz_can`: replaces the call.
 #[pg_extern(schema = "authz", immutable, parallel_safe)]
 fn call_support(request: Internal) -> Internal {
-    answer(request, |request| match request {
+    support::answer(request, |request| match plan::request(request) {
         Request::Simplify(call) => simplify(&call),
         _ => None,
     })
@@ -302,25 +303,13 @@ fn call_support(request: Internal) -> Internal {
 /// The planner support function of what the call is replaced with: index conditions and estimates.
 #[pg_extern(schema = "authz", immutable, parallel_safe)]
 fn plan_support(request: Internal) -> Internal {
-    answer(request, |request| match request {
+    support::answer(request, |request| match plan::request(request) {
         Request::IndexCondition(condition) => index_condition(&condition),
         Request::Selectivity(estimate) => estimate_via(&estimate),
-        // SAFETY: the request is the planner's.
-        Request::Cost(request) => unsafe { plan::cost(request) },
-        // SAFETY: the request is the planner's.
-        Request::Exact(request) => Some(unsafe { plan::nearly_all(request) }),
+        Request::Cost(cost) => cost.answer(),
+        Request::Exact(exact) => Some(exact.nearly_all()),
         _ => None,
     })
-}
-
-/// "No idea" is a zero, not a NULL: the planner takes a NULL result for a broken function.
-fn answer(request: Internal, with: impl FnOnce(Request) -> Option<*mut pg_sys::Node>) -> Internal {
-    // SAFETY: PostgreSQL calls a support function with a request node and nothing else.
-    let request = request
-        .unwrap()
-        .map(|datum| unsafe { plan::request(datum.cast_mut_ptr()) });
-    let node = request.and_then(with);
-    Internal::from(Some(node.map_or(pg_sys::Datum::from(0usize), pg_sys::Datum::from)))
 }
 
 fn simplify(call: &plan::Call) -> Option<*mut pg_sys::Node> {

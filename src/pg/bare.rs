@@ -62,6 +62,9 @@ impl<'a> Arguments<'a> {
     }
 
     /// An argument of type uuid.
+    ///
+    /// # Safety
+    /// It is of that type.
     unsafe fn uuid(self, n: usize) -> Option<Uuid> {
         // SAFETY: by the caller; a uuid is passed as a pointer to its 16 bytes.
         self.get(n)
@@ -74,6 +77,9 @@ impl<'a> Arguments<'a> {
     }
 
     /// An argument of type text; `Err`: it is compressed or stored elsewhere.
+    ///
+    /// # Safety
+    /// It is of that type.
     unsafe fn text(self, n: usize) -> Result<Option<&'a str>, ()> {
         let Some(datum) = self.get(n) else {
             return Ok(None);

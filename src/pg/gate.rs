@@ -2,6 +2,7 @@
 
 use super::plan::node::{is_a, length, nth};
 use super::relation::Relation;
+use super::support::SupportRequest;
 use super::user_table::kind_of;
 use crate::error;
 use pgrx::pg_sys;
@@ -21,11 +22,9 @@ pub struct Gate {
 
 impl Gate {
     /// The call, if that is what the planner asks about, and it names its surface by a constant.
-    ///
-    /// # Safety
-    /// `request` is what PostgreSQL passed to a support function of `authz_audited(uuid)`.
-    pub unsafe fn of(request: *mut pg_sys::Node) -> Option<Gate> {
-        // SAFETY: by the caller; tags are compared before casts, NULLs before values are read. A uuid is 16 bytes.
+    pub fn of(request: SupportRequest) -> Option<Gate> {
+        let request = request.node();
+        // SAFETY: tags are compared before casts, NULLs before values are read. A uuid is 16 bytes.
         unsafe {
             if (*request).type_ != pg_sys::NodeTag::T_SupportRequestSimplify {
                 return None;
@@ -60,7 +59,7 @@ impl Gate {
     }
 }
 
-/// The surface that a call of `authz_audited` names by a constant.
+/// The surface that a call of `authz_audited`, a valid node, names by a constant.
 unsafe fn surface_of(call: *mut pg_sys::FuncExpr) -> Option<Uuid> {
     // SAFETY: a valid call; tags are compared before casts, NULLs before values are read. A uuid is 16 bytes.
     unsafe {
@@ -90,7 +89,7 @@ pub fn surface_of_view(view: pg_sys::Oid, function: pg_sys::Oid) -> Option<Uuid>
     }
 }
 
-/// That of a call which `condition` consists of, alone or with others after AND.
+/// That of a call which `condition`, NULL or a valid node, consists of, alone or with others after AND.
 unsafe fn surface_among(condition: *mut pg_sys::Node, function: pg_sys::Oid) -> Option<Uuid> {
     // SAFETY: NULL or a valid node; tags are compared before casts.
     unsafe {

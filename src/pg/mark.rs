@@ -7,6 +7,11 @@
 //! it on a call of ours. It changes nothing else, and goes with the plan into parallel workers.
 
 use super::plan::node::{column_below, is_a, length, nth, text_constant};
+use super::support::SupportRequest;
+use pgrx::callconv::{Arg, ArgAbi};
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
 use pgrx::{FromDatum, pg_sys};
 use uuid::Uuid;
 
@@ -24,10 +29,8 @@ pub struct ColumnCall {
 impl ColumnCall {
     /// Takes the planner's request apart; `None` where the first argument is not a column of a table, or the second no
     /// constant.
-    ///
-    /// # Safety
-    /// `request` is what PostgreSQL passed to a support function.
-    pub unsafe fn from_request(request: *mut pg_sys::Node) -> Option<ColumnCall> {
+    pub fn from_request(request: SupportRequest) -> Option<ColumnCall> {
+        let request = request.node();
         // SAFETY: tags are compared before casts; the range table entry of a column of the query exists.
         unsafe {
             if !is_a(request, pg_sys::NodeTag::T_SupportRequestSimplify) {
@@ -92,11 +95,12 @@ pub fn yes() -> *mut pg_sys::Node {
     unsafe { pg_sys::makeBoolConst(true, false) }
 }
 
-/// Has the call that is being executed the mark?
-///
+/// Has the call that is being executed the mark? An argument that SQL does not see.
+pub struct IsMarked(pub bool);
+
 /// # Safety
 /// `call` is what PostgreSQL passed to a function.
-pub unsafe fn is_marked(call: pg_sys::FunctionCallInfo) -> bool {
+unsafe fn is_marked(call: pg_sys::FunctionCallInfo) -> bool {
     // SAFETY: by the caller; the tag is compared before the cast.
     unsafe {
         let function = (*call).flinfo;
@@ -106,4 +110,24 @@ pub unsafe fn is_marked(call: pg_sys::FunctionCallInfo) -> bool {
         let expression = (*function).fn_expr;
         is_a(expression, pg_sys::NodeTag::T_FuncExpr) && (*expression.cast::<pg_sys::FuncExpr>()).funcformat == MARK
     }
+}
+
+// SAFETY: made of the call itself, which is PostgreSQL's.
+unsafe impl<'fcx> ArgAbi<'fcx> for IsMarked {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: by the caller.
+        unsafe { IsMarked(is_marked(pg_sys::FunctionCallInfo::unbox_arg_unchecked(arg))) }
+    }
+
+    fn is_virtual_arg() -> bool {
+        true
+    }
+}
+
+// SAFETY: it is no argument in SQL.
+unsafe impl SqlTranslatable for IsMarked {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(IsMarked);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::Skip);
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> = Err(ReturnsError::Datum);
 }

@@ -22,6 +22,7 @@ pub mod server_log;
 pub mod session_setting;
 pub mod statement;
 pub mod subtransaction;
+pub mod support;
 pub mod transaction;
 pub mod trigger;
 pub mod user_table;

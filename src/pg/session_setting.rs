@@ -91,6 +91,12 @@ pub fn define() {
     }
 }
 
+/// From now on unknown settings that begin with `authz.` are refused.
+pub fn reserve_prefix() {
+    // SAFETY: a NUL-terminated prefix.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"authz".as_ptr()) }
+}
+
 /// Changes whenever the value may have changed.
 pub fn epoch() -> u64 {
     EPOCH.load(Relaxed)

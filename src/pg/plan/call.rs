@@ -259,7 +259,7 @@ impl Call {
         }
     }
 
-    unsafe fn by_principal(&self) -> *mut pg_sys::Node {
+    fn by_principal(&self) -> *mut pg_sys::Node {
         // SAFETY: makes a constant.
         unsafe { pg_sys::makeBoolConst(self.who == As::Principal, false) }
     }
@@ -332,13 +332,10 @@ impl Call {
 }
 
 /// The name of a column's place.
-unsafe fn place_node(place: &str, who: As) -> *mut pg_sys::Node {
-    // SAFETY: makes a constant.
-    unsafe {
-        match who {
-            As::Session => text_node(place),
-            As::Principal => text_node(&format!("{OF_PRINCIPAL}{place}")),
-        }
+fn place_node(place: &str, who: As) -> *mut pg_sys::Node {
+    match who {
+        As::Session => text_node(place),
+        As::Principal => text_node(&format!("{OF_PRINCIPAL}{place}")),
     }
 }
 

@@ -8,14 +8,16 @@ use crate::pg::user_table::ColumnType;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::ptr::null_mut;
 
-/// The places have done the narrowing: of the rows that are left nearly all are allowed.
-///
-/// # Safety
-/// `raw` is the planner's request.
-pub unsafe fn nearly_all(raw: *mut pg_sys::SupportRequestSelectivity) -> *mut pg_sys::Node {
-    // SAFETY: by the caller.
-    unsafe { (*raw).selectivity = 0.95 };
-    raw.cast()
+/// A call of `authz.row_exact` whose selectivity is asked for.
+pub struct Exact(pub(super) *mut pg_sys::SupportRequestSelectivity);
+
+impl Exact {
+    /// The places have done the narrowing: of the rows that are left nearly all are allowed.
+    pub fn nearly_all(&self) -> *mut pg_sys::Node {
+        // SAFETY: the planner's request.
+        unsafe { (*self.0).selectivity = 0.95 };
+        self.0.cast()
+    }
 }
 
 /// A call of `authz.via` whose selectivity is asked for.
@@ -130,28 +132,30 @@ unsafe fn fetching(table: &pg_sys::RelOptInfo, share: f64) -> f64 {
     fetched * (random - (random - sequential) * (fetched / pages).sqrt())
 }
 
-/// A call of `authz.reach_…` costs what fetching its rows does: its last argument.
-///
-/// # Safety
-/// `raw` is the planner's request.
-pub unsafe fn cost(raw: *mut pg_sys::SupportRequestCost) -> Option<*mut pg_sys::Node> {
-    // SAFETY: by the caller; tags are compared before casts.
-    unsafe {
-        let r = &mut *raw;
-        if !is_a(r.node, pg_sys::NodeTag::T_FuncExpr) {
-            return None;
+/// A request for what a call of `authz.reach_…` costs.
+pub struct Cost(pub(super) *mut pg_sys::SupportRequestCost);
+
+impl Cost {
+    /// A call of `authz.reach_…` costs what fetching its rows does: its last argument.
+    pub fn answer(&self) -> Option<*mut pg_sys::Node> {
+        // SAFETY: the planner's request; tags are compared before casts.
+        unsafe {
+            let r = &mut *self.0;
+            if !is_a(r.node, pg_sys::NodeTag::T_FuncExpr) {
+                return None;
+            }
+            let arguments = (*r.node.cast::<pg_sys::FuncExpr>()).args;
+            if length(arguments) != 3 || !is_a(nth(arguments, 2), pg_sys::NodeTag::T_Const) {
+                return None;
+            }
+            let cost = &*nth(arguments, 2).cast::<pg_sys::Const>();
+            if cost.consttype != pg_sys::INT4OID {
+                return None;
+            }
+            r.startup = f64::from(i32::from_datum(cost.constvalue, cost.constisnull)?);
+            r.per_tuple = 0.0;
+            Some(self.0.cast())
         }
-        let arguments = (*r.node.cast::<pg_sys::FuncExpr>()).args;
-        if length(arguments) != 3 || !is_a(nth(arguments, 2), pg_sys::NodeTag::T_Const) {
-            return None;
-        }
-        let cost = &*nth(arguments, 2).cast::<pg_sys::Const>();
-        if cost.consttype != pg_sys::INT4OID {
-            return None;
-        }
-        r.startup = f64::from(i32::from_datum(cost.constvalue, cost.constisnull)?);
-        r.per_tuple = 0.0;
-        Some(raw.cast())
     }
 }
 
@@ -206,8 +210,7 @@ unsafe fn column_type(column: *mut pg_sys::Node) -> Option<ColumnType> {
 impl Estimate {
     /// Nearly all rows: others say how many.
     pub fn nearly_all(&self) -> *mut pg_sys::Node {
-        // SAFETY: the planner's request.
-        unsafe { nearly_all(self.raw) }
+        Exact(self.raw).nearly_all()
     }
 
     /// Answers with the planner's own estimate for `column = ANY (ids)`. `tenant`: the column that the plan compares with

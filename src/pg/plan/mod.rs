@@ -22,6 +22,7 @@ pub mod node;
 mod row;
 
 use super::authority;
+use super::support::SupportRequest;
 use super::user_table;
 use crate::decision::As;
 use node::{is_a, length, nth, text_constant};
@@ -29,7 +30,7 @@ use pgrx::pg_sys;
 use std::ffi::CStr;
 
 pub use call::Call;
-pub use estimate::{Condition, Estimate, Ids, cost, nearly_all};
+pub use estimate::{Condition, Cost, Estimate, Exact, Ids};
 
 /// Names of the columns of a registered table, as far as row security needs them.
 pub struct Registered {
@@ -64,9 +65,9 @@ pub enum Request {
     /// Estimate a call of `authz.via`.
     Selectivity(Estimate),
     /// Estimate a call of `authz.row_exact`.
-    Exact(*mut pg_sys::SupportRequestSelectivity),
+    Exact(Exact),
     /// What a call of `authz.reach_…` costs.
-    Cost(*mut pg_sys::SupportRequestCost),
+    Cost(Cost),
     /// Nothing that we answer.
     Other,
 }
@@ -82,10 +83,8 @@ const STILL_ARGUMENTS: usize = 2;
 const CAN_ARGUMENTS: usize = 5;
 
 /// Takes the planner's request apart.
-///
-/// # Safety
-/// `request` is what PostgreSQL passed to a support function.
-pub unsafe fn request(request: *mut pg_sys::Node) -> Request {
+pub fn request(request: SupportRequest) -> Request {
+    let request = request.node();
     // SAFETY: the tag says which request it is.
     unsafe {
         match (*request).type_ {
@@ -114,12 +113,12 @@ pub unsafe fn request(request: *mut pg_sys::Node) -> Request {
                 Some(condition) => Request::IndexCondition(condition),
                 None => Request::Other,
             },
-            pg_sys::NodeTag::T_SupportRequestCost => Request::Cost(request.cast()),
+            pg_sys::NodeTag::T_SupportRequestCost => Request::Cost(Cost(request.cast())),
             pg_sys::NodeTag::T_SupportRequestSelectivity => {
                 let raw = request.cast::<pg_sys::SupportRequestSelectivity>();
                 // `authz.row_exact`, and `authz.still` of who sees everything.
                 if matches!(length((*raw).args), STILL_ARGUMENTS | EXACT_ARGUMENTS) {
-                    return Request::Exact(raw);
+                    return Request::Exact(Exact(raw));
                 }
                 if (*raw).is_join || length((*raw).args) != 3 {
                     return Request::Other;

@@ -1,4 +1,7 @@
 //! Nodes of the planner: looked at, and made.
+//!
+//! Unsafe functions here and in the modules beside ask for valid nodes: made by the parser, the planner or a function of
+//! this module, in memory that lasts as long as planning does. Where one asks for more, it says so.
 
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::ffi::CStr;
@@ -93,6 +96,7 @@ pub fn function(name: &CStr, types: &[pg_sys::Oid]) -> Option<pg_sys::Oid> {
     }
 }
 
+/// A call of a function, which takes arguments of these types.
 pub unsafe fn call(function: pg_sys::Oid, result: pg_sys::Oid, arguments: &[*mut pg_sys::Node]) -> *mut pg_sys::Node {
     // SAFETY: arguments are valid nodes of the function's argument types.
     unsafe {
@@ -105,7 +109,8 @@ pub unsafe fn call(function: pg_sys::Oid, result: pg_sys::Oid, arguments: &[*mut
     }
 }
 
-pub unsafe fn text_node(text: &str) -> *mut pg_sys::Node {
+/// A constant.
+pub fn text_node(text: &str) -> *mut pg_sys::Node {
     // SAFETY: the datum is copied into the planner's memory.
     unsafe {
         let datum = text.into_datum().unwrap_or(pg_sys::Datum::from(0usize));
@@ -122,7 +127,8 @@ pub unsafe fn text_node(text: &str) -> *mut pg_sys::Node {
     }
 }
 
-pub unsafe fn null_node(of: pg_sys::Oid) -> *mut pg_sys::Node {
+/// NULL of a type.
+pub fn null_node(of: pg_sys::Oid) -> *mut pg_sys::Node {
     // As the parser makes it, so that the two compare as equal.
     let collation = if of == pg_sys::TEXTOID {
         pg_sys::DEFAULT_COLLATION_OID
@@ -133,11 +139,13 @@ pub unsafe fn null_node(of: pg_sys::Oid) -> *mut pg_sys::Node {
     unsafe { pg_sys::makeNullConst(of, -1, collation).cast() }
 }
 
+/// A copy, which may be changed: the planner shares nodes.
 pub unsafe fn copy<T>(node: *mut T) -> *mut T {
     // SAFETY: a valid node.
     unsafe { pg_sys::copyObjectImpl(node.cast()).cast() }
 }
 
+/// A node that is all zeroes but for its tag, which is that of `T`.
 pub unsafe fn new_node<T>(tag: pg_sys::NodeTag) -> *mut T {
     // SAFETY: zeroed memory of the node's size, with the node's tag, is how `makeNode` makes nodes.
     unsafe {
@@ -147,6 +155,7 @@ pub unsafe fn new_node<T>(tag: pg_sys::NodeTag) -> *mut T {
     }
 }
 
+/// `var IS NULL` or `var IS NOT NULL`
 pub unsafe fn null_test(var: *mut pg_sys::Var, of: pg_sys::NullTestType::Type) -> *mut pg_sys::Node {
     // SAFETY: `var` is a valid node.
     unsafe {
@@ -169,6 +178,7 @@ pub unsafe fn same(a: *mut pg_sys::Node, b: *mut pg_sys::Node) -> bool {
     }
 }
 
+/// `a AND b …` or `a OR b …`
 pub unsafe fn and_or(operator: pg_sys::BoolExprType::Type, arguments: &[*mut pg_sys::Node]) -> *mut pg_sys::Node {
     // SAFETY: valid boolean expressions.
     unsafe {

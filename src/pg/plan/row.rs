@@ -9,7 +9,7 @@ use std::ptr::null_mut;
 
 /// A table's columns as expressions.
 pub struct Row {
-    /// Its key.
+    /// Its key: a column of the query that is being planned, or of relation 1 of a constraint. A valid node.
     pub key_var: *mut pg_sys::Var,
     /// Its table, open.
     pub relation: Relation,
@@ -17,7 +17,7 @@ pub struct Row {
 
 impl Row {
     /// A row of a table as constraints know it: as relation 1.
-    pub unsafe fn first(relation: Relation, key: &str) -> Option<Row> {
+    pub fn first(relation: Relation, key: &str) -> Option<Row> {
         let attno = relation.column(key)?;
         let (mut oid, mut typmod, mut collation) = (pg_sys::InvalidOid, 0, pg_sys::InvalidOid);
         // SAFETY: the column is there.
