@@ -1,25 +1,25 @@
 //! From a question in SQL to the engine's answer.
 
+mod definition;
+mod privileged;
+mod row;
+
 use crate::cache::{self, Policy};
-use crate::certainty;
-use crate::error;
-use crate::pg::plan::Registered;
-use crate::pg::relation::Relation;
-use crate::pg::user_table::{Boundary, ColumnNames};
 use crate::pg::{clock, invalidation};
-use crate::places;
 use crate::resource::{self, Given, Located};
-use crate::session::{self, Session};
 use crate::store::When;
 use authz_engine::condition::Attributes;
 use authz_engine::decide::Silent;
 use authz_engine::name::{Kind, Permission};
-use authz_engine::subject::{BindingIndex, Grantee, PrivilegedSession};
-use authz_engine::{Explanation, Found, Instant, Key, Question, Reason, Resource, Subject, decide, explain};
+use authz_engine::subject::{BindingIndex, Grantee};
+use authz_engine::{Explanation, Found, Instant, Question, Reason, Resource, Subject, decide, explain};
 use serde_json::Value;
-use std::cell::Cell;
 use std::rc::Rc;
 use uuid::Uuid;
+
+pub use definition::{columns, has_parent, kind_of, nearest, permission, policy_now, registered};
+pub use privileged::{is_masked, privileged_session};
+pub use row::{As, Columns, RowCheck, check_row};
 
 /// A question as it comes from SQL.
 pub struct Ask<'a> {
@@ -132,7 +132,7 @@ impl Asker {
     /// The privileged session that is in force for the principal and covers the resource.
     pub fn privileged(&self, resource: &Resource) -> Option<Uuid> {
         let in_force: Vec<_> = self.subject.as_ref()?.privileged(resource, self.at()).collect();
-        evident(&in_force)
+        privileged::evident(&in_force)
     }
 
     /// Finds the resource and decides.
@@ -278,198 +278,8 @@ pub fn check_at(permission: &str, ask: &Ask<'_>, at: Instant) -> Reason {
     asker.check(asker.permission(permission), ask)
 }
 
-/// What a policy passes of a row.
-pub struct RowCheck<'a> {
-    /// Its key.
-    pub key: Key,
-    /// Its tenant.
-    pub tenant: Option<Uuid>,
-    /// Its organization.
-    pub organization: Option<Uuid>,
-    /// Its team.
-    pub team: Option<Uuid>,
-    /// Its project.
-    pub project: Option<Uuid>,
-    /// Its owner.
-    pub owner: Option<Uuid>,
-    /// Its level.
-    pub confidentiality: Option<&'a str>,
-    /// Is it soft-deleted?
-    pub deleted: bool,
-    /// Its parent's key.
-    pub parent: Option<&'a str>,
-}
-
-/// Where conditions find the columns of the row that is decided about.
-pub enum Columns<'a> {
-    /// The statement's snapshot shows the row as it is decided about: there, by its key.
-    Stored,
-    /// Here: a row that is about to be written, or that is decided again after a lock was waited for.
-    Given(&'a Value),
-    /// Nowhere yet. Whether one was asked for them is noted: then the answer is none.
-    Missing(Cell<bool>),
-}
-
-/// As whom a row is decided about.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum As {
-    /// The session: with its tenant, and with its context.
-    Session,
-    /// The session's principal: in all its tenants, and without a context, as `authz_can(authz_principal(), …)` decides.
-    Principal,
-}
-
-impl As {
-    /// The tenant that a session names.
-    pub const fn tenant(self, session: &Session) -> Option<Uuid> {
-        match self {
-            As::Session => session.tenant,
-            As::Principal => None,
-        }
-    }
-
-    /// What is said of the request.
-    pub const fn context(self, session: &Session) -> Option<&Value> {
-        match self {
-            As::Session => Some(&session.context),
-            As::Principal => None,
-        }
-    }
-}
-
-/// May the session use the permission on a row? Without a session: no. `None`: that depends on columns that are missing.
-pub fn check_row(code: &str, row: RowCheck<'_>, who: As, columns: &Columns<'_>) -> Option<bool> {
-    let Some(session) = session::current() else {
-        return Some(false);
-    };
-    let tenant = who.tenant(&session);
-    if tenant.is_some() && tenant != row.tenant {
-        return Some(false);
-    }
-    let places = places::of(code, who);
-    if let Some(surely) = places.as_ref().and_then(|places| places.surely(&row)) {
-        return Some(surely);
-    }
-    let asker = Asker::now(session.principal);
-    let permission = asker.permission(code);
-    let kind = kind_of(&asker.policy, permission);
-    let registration = asker.policy.loaded.registrations.get(&kind);
-    let has_levels = registration.is_some_and(|r| r.columns.confidentiality.is_some());
-    if let (Some(places), Some(tenant), Some(subject), Some(registration)) =
-        (&places, row.tenant, &asker.subject, registration)
-        && registration.parent.is_none()
-        && !row.deleted
-    {
-        let asked = certainty::Asked {
-            subject,
-            permission,
-            kind,
-            levels: has_levels,
-            mfa: uses_mfa(who.context(&session)),
-            policy: &asker.policy,
-        };
-        places.note(tenant, &asked);
-    }
-    let boundary = Boundary {
-        key: row.key,
-        tenant: row.tenant,
-        organization: row.organization,
-        team: row.team,
-        project: row.project,
-        owner: row.owner,
-        confidentiality: has_levels.then(|| row.confidentiality.map(str::to_owned)),
-        deleted: row.deleted,
-        parent: row.parent.map(Key::from_text),
-    };
-    let ask = Ask {
-        principal: session.principal,
-        resource: Given::Text(""),
-        tenant: None,
-        context: who.context(&session),
-    };
-    let found = resource::of_row(&asker.policy, kind, boundary).map(Located::Row);
-    let allowed = asker.decide_row(permission, &found, &ask, columns) == Reason::Allowed;
-    match columns {
-        Columns::Missing(asked) if asked.get() => None,
-        _ => Some(allowed),
-    }
-}
-
-/// The privileged session that a principal acts under in a tenant (`None`: in any), now: what audit events name.
-pub fn privileged_session(principal: Uuid, tenant: Option<Uuid>) -> Option<Uuid> {
-    let subject = current(Some(principal)).1?;
-    evident(&subject.privileged_sessions(tenant, clock::now()))
-}
-
-/// Of several privileged sessions the one that evidence names: break-glass, which nothing hides; else the one that the
-/// session's context names; else the first.
-fn evident(in_force: &[&PrivilegedSession]) -> Option<Uuid> {
-    let first = in_force.first()?;
-    let session = session::current();
-    let named = session.as_ref().and_then(|s| s.context["session_id"].as_str());
-    let is_named = |s: &&&PrivilegedSession| named == Some(s.id.to_string().as_str());
-    let break_glass = in_force.iter().find(|s| s.break_glass);
-    let chosen = break_glass.or_else(|| in_force.iter().find(is_named));
-    Some(chosen.unwrap_or(first).id)
-}
-
-/// Does the session act under a support session that was not approved to reach sensitive data? Then what it sees is
-/// masked. Of a session that names no tenant one such support session is enough.
-pub fn is_masked() -> bool {
-    session::current().is_some_and(|session| {
-        current(Some(session.principal)).1.is_some_and(|subject| {
-            subject
-                .privileged_sessions(session.tenant, clock::now())
-                .iter()
-                .any(|s| !s.break_glass && !s.includes_sensitive)
-        })
-    })
-}
-
 pub fn uses_mfa(context: Option<&Value>) -> bool {
     context.is_some_and(|c| c["mfa"] == Value::Bool(true))
-}
-
-/// The policy, now.
-pub fn policy_now() -> Policy {
-    current(None).0
-}
-
-/// Have rows of the permission's type parents? `None`: the permission is not defined.
-pub fn has_parent(code: &str) -> Option<bool> {
-    let policy = policy_now();
-    let permission = policy.loaded.model.permission(code)?;
-    let registration = policy.loaded.registrations.get(&kind_of(&policy, permission));
-    Some(registration.is_some_and(|r| r.parent.is_some()))
-}
-
-/// The columns of the table that rows of the permission's type are in.
-pub fn columns(code: &str) -> Option<ColumnNames> {
-    let policy = policy_now();
-    let kind = kind_of(&policy, policy.loaded.model.permission(code)?);
-    Some(policy.loaded.registrations.get(&kind)?.columns.clone())
-}
-
-/// The table that rows of the permission's type are in, if it is `table` and its key is the column `key`.
-pub fn registered(code: &str, table: pgrx::pg_sys::Oid, key: i16) -> Option<Registered> {
-    let policy = policy_now();
-    let permission = policy.loaded.model.permission(code)?;
-    let registration = policy.loaded.registrations.get(&kind_of(&policy, permission))?;
-    let is_key = || Relation::open(table).and_then(|t| t.column(&registration.columns.key)) == Some(key);
-    if registration.target != table || !is_key() {
-        return None;
-    }
-    let registrations = &policy.loaded.registrations;
-    let above = std::iter::successors(Some(registration), |r| registrations.get(&r.parent?));
-    Some(Registered {
-        target: table,
-        columns: registration.columns.clone(),
-        above: above
-            .skip(1)
-            .take(registrations.len())
-            .map(|r| (r.target, r.columns.clone()))
-            .collect(),
-    })
 }
 
 /// An explanation and what its reader needs beside it.
@@ -528,36 +338,6 @@ fn current(principal: Option<Uuid>) -> (Policy, Option<Rc<Subject>>) {
     } else {
         look()
     }
-}
-
-/// A permission by its code; one that is not defined is an error.
-pub fn permission(policy: &Policy, code: &str) -> Permission {
-    let model = &policy.loaded.model;
-    model.permission(code).unwrap_or_else(|| {
-        let codes = model
-            .permissions()
-            .map(|p| model.names.permissions.name(p.permission.0));
-        error::unknown_permission(code, nearest(code, codes))
-    })
-}
-
-/// The name most like `wanted`, if one is like it at all.
-pub fn nearest<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    names
-        .map(|name| (strsim::jaro_winkler(wanted, name), name))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .map(|(_, name)| name)
-}
-
-/// The type that a permission is about.
-pub fn kind_of(policy: &Policy, permission: Permission) -> Kind {
-    // A permission is known only by its definition, which names its type.
-    policy
-        .loaded
-        .model
-        .definition(permission)
-        .map_or(Kind::PLATFORM, |d| d.kind)
 }
 
 /// What conditions see.

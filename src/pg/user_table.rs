@@ -1,84 +1,16 @@
 //! Tables registered as resource types: what their columns are, how a row is found by its key.
 
+mod column;
+mod index;
+
 use super::invalidation;
 use super::relation::{Relation, ScanKey, Snapshot, Tuple};
 use authz_engine::Key;
-use pgrx::{PgRelation, pg_sys};
+use index::{Index, best_index, index_on};
+use pgrx::pg_sys;
 use uuid::Uuid;
 
-/// The types that boundary columns may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ColumnType {
-    /// `uuid`
-    Uuid,
-    /// `smallint`
-    Int2,
-    /// `integer`
-    Int4,
-    /// `bigint`
-    Int8,
-    /// `text` or `varchar`
-    Text,
-    /// `boolean`
-    Bool,
-    /// `timestamptz`, `timestamp` or `date`
-    Time,
-    /// An enum.
-    Enum,
-}
-
-impl ColumnType {
-    /// Types that a key may have: those whose equality is equality of the canonical text.
-    pub const KEYS: &[ColumnType] = &[
-        ColumnType::Uuid,
-        ColumnType::Int2,
-        ColumnType::Int4,
-        ColumnType::Int8,
-        ColumnType::Text,
-    ];
-    /// Types that a reference to a scope or an owner may have.
-    pub const REFERENCES: &[ColumnType] = &[ColumnType::Uuid, ColumnType::Text];
-    /// Types that a level may have.
-    pub const LEVELS: &[ColumnType] = &[ColumnType::Text, ColumnType::Enum];
-    /// Types that may say that a row is deleted: a time that is set, or a boolean that is true.
-    pub const DELETIONS: &[ColumnType] = &[ColumnType::Time, ColumnType::Bool];
-
-    fn of(oid: pg_sys::Oid) -> Option<ColumnType> {
-        Some(match oid {
-            pg_sys::UUIDOID => ColumnType::Uuid,
-            pg_sys::INT2OID => ColumnType::Int2,
-            pg_sys::INT4OID => ColumnType::Int4,
-            pg_sys::INT8OID => ColumnType::Int8,
-            pg_sys::TEXTOID | pg_sys::VARCHAROID => ColumnType::Text,
-            pg_sys::BOOLOID => ColumnType::Bool,
-            pg_sys::TIMESTAMPTZOID | pg_sys::TIMESTAMPOID | pg_sys::DATEOID => ColumnType::Time,
-            // SAFETY: a syscache look-up.
-            other if unsafe { pg_sys::type_is_enum(other) } => ColumnType::Enum,
-            _ => return None,
-        })
-    }
-}
-
-/// A column of a registered table.
-#[derive(Clone, Copy, Debug)]
-pub struct Column {
-    attno: i16,
-    /// Its type.
-    pub column_type: ColumnType,
-    collation: pg_sys::Oid,
-}
-
-/// Why a column cannot be used.
-pub enum ColumnProblem {
-    /// There is none of that name.
-    Missing,
-    /// Its type is not one of those wanted; this is its name.
-    WrongType(String),
-    /// Its collation takes different texts for equal.
-    Nondeterministic,
-    /// It is generated when it is read: rows do not have it.
-    Virtual,
-}
+pub use column::{Column, ColumnProblem, ColumnType, column, problem};
 
 /// The columns that make a row's boundary, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,18 +69,6 @@ pub struct Boundary {
     pub deleted: bool,
     /// The parent's key.
     pub parent: Option<Key>,
-}
-
-/// An index that finds rows by their key.
-#[derive(Clone, Copy, Debug)]
-struct Index {
-    oid: pg_sys::Oid,
-    /// Its collation for the key.
-    collation: pg_sys::Oid,
-    /// Tenant first, then the key?
-    tenant_first: bool,
-    /// At most one row a key?
-    unique: bool,
 }
 
 /// A table without partitions, or one partition.
@@ -409,93 +329,6 @@ impl Columns {
     }
 }
 
-impl Column {
-    fn key(self, row: &Tuple<'_>) -> Option<Key> {
-        match self.column_type {
-            ColumnType::Uuid => row.uuid(self.attno).map(Key::Uuid),
-            ColumnType::Int2 => row.int2(self.attno).map(|i| Key::Int(i.into())),
-            ColumnType::Int4 => row.int4(self.attno).map(|i| Key::Int(i.into())),
-            ColumnType::Int8 => row.int8(self.attno).map(Key::Int),
-            _ => row.text(self.attno).map(|t| Key::from_text(&t)),
-        }
-    }
-
-    fn id(self, row: &Tuple<'_>) -> Option<Uuid> {
-        match self.column_type {
-            ColumnType::Uuid => row.uuid(self.attno),
-            _ => row.text(self.attno).and_then(|t| Uuid::try_parse(&t).ok()),
-        }
-    }
-
-    fn level(self, row: &Tuple<'_>) -> Option<String> {
-        match self.column_type {
-            ColumnType::Enum => row.enum_label(self.attno),
-            _ => row.text(self.attno),
-        }
-    }
-
-    fn says_deleted(self, row: &Tuple<'_>) -> bool {
-        match self.column_type {
-            ColumnType::Bool => row.bool(self.attno) == Some(true),
-            _ => !row.is_null(self.attno),
-        }
-    }
-
-    /// `column = key`; `None` where the column cannot hold such a key.
-    fn equal(self, key: &Key) -> Option<ScanKey> {
-        match (self.column_type, key) {
-            (ColumnType::Uuid, Key::Uuid(id)) => Some(ScanKey::uuid(self.attno, id)),
-            (ColumnType::Int2, Key::Int(i)) => Some(ScanKey::int2(self.attno, i16::try_from(*i).ok()?)),
-            (ColumnType::Int4, Key::Int(i)) => Some(ScanKey::int4(self.attno, i32::try_from(*i).ok()?)),
-            (ColumnType::Int8, Key::Int(i)) => Some(ScanKey::int8(self.attno, *i)),
-            (ColumnType::Text, Key::Text(t)) => Some(ScanKey::text(self.attno, t).collated(self.collation)),
-            (ColumnType::Text, key) => Some(ScanKey::text(self.attno, &key.to_string()).collated(self.collation)),
-            _ => None,
-        }
-    }
-}
-
-/// Looks for a column of one of the types wanted.
-pub fn column(relation: &Relation, name: &str, wanted: &[ColumnType]) -> Result<Column, ColumnProblem> {
-    let attno = relation.column(name).filter(|a| *a > 0).ok_or(ColumnProblem::Missing)?;
-    let (mut type_oid, mut typmod, mut collation) = (pg_sys::InvalidOid, 0, pg_sys::InvalidOid);
-    // SAFETY: syscache look-ups for a column that is there; the results are written to our variables.
-    unsafe { pg_sys::get_atttypetypmodcoll(relation.oid(), attno, &mut type_oid, &mut typmod, &mut collation) };
-    // SAFETY: a syscache look-up.
-    if unsafe { pg_sys::get_attgenerated(relation.oid(), attno) } as u8 == b'v' {
-        return Err(ColumnProblem::Virtual);
-    }
-    match ColumnType::of(type_oid).filter(|t| wanted.contains(t)) {
-        None => Err(ColumnProblem::WrongType(type_name(type_oid))),
-        // SAFETY: a syscache look-up.
-        Some(ColumnType::Text) if !unsafe { pg_sys::get_collation_isdeterministic(collation) } => {
-            Err(ColumnProblem::Nondeterministic)
-        }
-        Some(column_type) => Ok(Column {
-            attno,
-            column_type,
-            collation,
-        }),
-    }
-}
-
-/// The problem in words.
-pub fn problem(name: &str, problem: &ColumnProblem) -> String {
-    match problem {
-        ColumnProblem::Missing => format!("its table has no column \"{name}\""),
-        ColumnProblem::WrongType(t) => format!("its column \"{name}\" is of type {t}"),
-        ColumnProblem::Nondeterministic => format!("its column \"{name}\" has a nondeterministic collation"),
-        ColumnProblem::Virtual => format!("its column \"{name}\" is a virtual generated column"),
-    }
-}
-
-fn type_name(oid: pg_sys::Oid) -> String {
-    // SAFETY: `format_type_be` answers a palloc'ed string for every OID, unknown ones included.
-    unsafe { std::ffi::CStr::from_ptr(pg_sys::format_type_be(oid)) }
-        .to_string_lossy()
-        .into_owned()
-}
-
 /// `relkind`.
 pub fn kind_of(relation: &Relation) -> u8 {
     // SAFETY: an open relation has its pg_class row.
@@ -523,56 +356,4 @@ fn children(parent: pg_sys::Oid) -> Vec<pg_sys::Oid> {
         );
     }
     found
-}
-
-/// The indexes of a table that can be searched for every row: valid B-trees that are not partial, each with its
-/// column numbers.
-fn usable_indexes<T>(relation: &Relation, mut choose: impl FnMut(&PgRelation, &[i16]) -> Option<T>) -> Vec<T> {
-    // SAFETY: the relation is open, and `PgRelation` is told not to close it; indexes are opened and closed by the
-    // iterator's items. The fields read are those that every index has.
-    unsafe {
-        PgRelation::from_pg(relation.raw())
-            .indices(pg_sys::AccessShareLock as pg_sys::LOCKMODE)
-            .filter_map(|index| {
-                let form = &*index.rd_index;
-                let btree = (*index.rd_rel).relam == pg_sys::BTREE_AM_OID;
-                let partial = !pg_sys::RelationGetIndexPredicate(index.as_ptr()).is_null();
-                let usable = btree && !partial && form.indisvalid && form.indisready && form.indislive;
-                let attnos = form.indkey.values.as_slice(form.indnkeyatts as usize);
-                if usable { choose(&index, attnos) } else { None }
-            })
-            .collect()
-    }
-}
-
-/// The index that finds rows by key with least work: key first before tenant first, unique before not.
-fn best_index(relation: &Relation, columns: &Columns) -> Option<Index> {
-    let (key, tenant) = (columns.key.attno, columns.tenant.attno);
-    usable_indexes(relation, |index, attnos| {
-        let position = match attnos {
-            [first, ..] if *first == key => 0,
-            [first, second, ..] if *first == tenant && *second == key => 1,
-            _ => return None,
-        };
-        // SAFETY: the arrays of an open index have an element for each of its key columns.
-        let (form, collation) = unsafe { (&*index.rd_index, *index.rd_indcollation.add(position)) };
-        Some(Index {
-            oid: index.oid(),
-            collation,
-            tenant_first: position == 1,
-            unique: position == 0 && attnos.len() == 1 && form.indisunique && form.indimmediate,
-        })
-    })
-    .into_iter()
-    .min_by_key(|i| (i.tenant_first, !i.unique))
-}
-
-/// An index that begins with a column: the narrowest.
-fn index_on(relation: &Relation, column: Column) -> Option<pg_sys::Oid> {
-    usable_indexes(relation, |index, attnos| {
-        (attnos.first() == Some(&column.attno)).then(|| (attnos.len(), index.oid()))
-    })
-    .into_iter()
-    .min_by_key(|(columns, _)| *columns)
-    .map(|(_, oid)| oid)
 }
