@@ -18,6 +18,8 @@ pub mod office;
 pub mod people;
 pub mod policy;
 pub mod reading;
+pub mod session;
+pub mod signer;
 
 use std::collections::HashMap;
 use std::ffi::c_int;
