@@ -1410,6 +1410,15 @@ fn ownership_is_transferred() {
         "authz_transfer_ownership('case', '{affair}', '{alice}', '{acme}', 'she knows it')",
     );
     let who: String = value(&mut owner, "SELECT DISTINCT who::text FROM public.ran_as", &[]);
+    // Nor would the view that the table may have become while somebody waited.
+    let reader: String = value(
+        &mut owner,
+        &format!(
+            "SELECT authz.lock_owner('{table_owner}'::regrole, 'SELECT current_user::text WHERE $1 <> $2::text', 'key', gen_random_uuid())"
+        ),
+        &[],
+    );
+    assert_eq!(reader, table_owner);
     assert_eq!(who, table_owner);
     assert!(can(&mut owner, id("alice"), "case.edit", id("affair")), "by ownership");
     refused_and_recorded(
