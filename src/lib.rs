@@ -13,6 +13,8 @@
 //! | `resource` | finds a row by its key and builds its scope chain |
 //! | `reach` | narrows a scan to where a session may see rows |
 //! | `certainty` | tells rows that need no decision of their own |
+//! | `places` | says where a session's rows can be, and answers for most of them |
+//! | `parents` | remembers the parents of rows |
 //! | `cache` | keeps compiled policy, bounded, and right after every commit |
 //! | `store` | turns rows of the authority tables into facts |
 //! | `write` | writes access events, also those of transactions that roll back |
@@ -50,6 +52,7 @@ pgrx::pg_module_magic!(name, version);
 #[pgrx::pg_schema]
 mod authz {}
 
+// What each file needs comes before it, whatever its number.
 extension_sql_file!("../sql/00_schema.sql", name = "schema", bootstrap);
 extension_sql_file!(
     "../sql/05_guard.sql",
@@ -162,112 +165,6 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!(
-    "../sql/80_audit.sql",
-    name = "audit",
-    requires = ["row_security", api::audit::cluster_id]
-);
-extension_sql_file!(
-    "../sql/82_privileged_access.sql",
-    name = "privileged_access",
-    requires = ["audit", "administration"]
-);
-extension_sql_file!("../sql/84_login.sql", name = "login", requires = ["privileged_access"]);
-extension_sql_file!(
-    "../sql/86_work.sql",
-    name = "work",
-    requires = ["login", api::can::can_text]
-);
-extension_sql_file!(
-    "../sql/85_audited_view.sql",
-    name = "audited_view",
-    requires = [
-        "audit",
-        "change_event",
-        api::audited_view::audited,
-        api::audited_view::audited_support,
-        api::audited_view::one_select,
-        api::audited_view::register_audited_view,
-        api::audited_view::alter_audited_view
-    ]
-);
-extension_sql_file!(
-    "../sql/85_export_definition.sql",
-    name = "export_definition",
-    requires = ["privileged_access", "change_event"]
-);
-extension_sql_file!(
-    "../sql/85_export_job.sql",
-    name = "export_job",
-    requires = ["export_definition"]
-);
-extension_sql_file!(
-    "../sql/85_export_class.sql",
-    name = "export_class",
-    requires = ["export_job", "safe_view"]
-);
-extension_sql_file!(
-    "../sql/85_export_query.sql",
-    name = "export_query",
-    requires = ["export_class"]
-);
-extension_sql_file!(
-    "../sql/85_export.sql",
-    name = "export",
-    requires = [
-        "export_query",
-        "administration",
-        api::authority::terms,
-        api::audit::record_denial
-    ]
-);
-extension_sql_file!(
-    "../sql/85_export_do.sql",
-    name = "export_do",
-    requires = ["export", api::audit::record_access, api::export::write_export]
-);
-extension_sql_file!("../sql/85_feed.sql", name = "feed", requires = ["export_do"]);
-extension_sql_file!(
-    "../sql/88_maintenance.sql",
-    name = "maintenance",
-    requires = ["work", "export_do"]
-);
-extension_sql_file!(
-    "../sql/89_evidence_reader.sql",
-    name = "evidence_reader",
-    requires = ["maintenance", "change_event", api::authority::holds]
-);
-extension_sql_file!(
-    "../sql/89_evidence.sql",
-    name = "evidence",
-    requires = ["evidence_reader"]
-);
-extension_sql_file!(
-    "../sql/89_evidence_access.sql",
-    name = "evidence_access",
-    requires = ["evidence"]
-);
-extension_sql_file!(
-    "../sql/89_evidence_separation.sql",
-    name = "evidence_separation",
-    requires = ["evidence_access", "separation_of_duty"]
-);
-extension_sql_file!(
-    "../sql/89_evidence_use.sql",
-    name = "evidence_use",
-    requires = ["evidence_access", "privileged_access", "export_job"]
-);
-extension_sql_file!(
-    "../sql/89_audit_seal.sql",
-    name = "audit_seal",
-    requires = [
-        "maintenance",
-        api::seal::audit_seal,
-        api::seal::audit_verify,
-        api::seal::audit_head,
-        api::seal::seal_archive
-    ]
-);
-extension_sql_file!(
     "../sql/71_administration.sql",
     name = "administration",
     requires = [
@@ -307,6 +204,16 @@ extension_sql_file!(
     requires = ["administer_ownership"]
 );
 extension_sql_file!(
+    "../sql/80_audit.sql",
+    name = "audit",
+    requires = ["row_security", api::audit::cluster_id]
+);
+extension_sql_file!(
+    "../sql/82_privileged_access.sql",
+    name = "privileged_access",
+    requires = ["audit", "administration"]
+);
+extension_sql_file!(
     "../sql/83_classification.sql",
     name = "classification",
     requires = [
@@ -330,11 +237,66 @@ extension_sql_file!(
         api::privileged::session_is_masked
     ]
 );
-extension_sql_file!("../sql/83_safe_view.sql", name = "safe_view", requires = ["mask"]);
 extension_sql_file!(
     "../sql/83_reveal.sql",
     name = "reveal",
     requires = ["safe_view", api::mask::count_reveal, api::mask::read_field]
+);
+extension_sql_file!("../sql/83_safe_view.sql", name = "safe_view", requires = ["mask"]);
+extension_sql_file!("../sql/84_login.sql", name = "login", requires = ["privileged_access"]);
+extension_sql_file!(
+    "../sql/85_audited_view.sql",
+    name = "audited_view",
+    requires = [
+        "audit",
+        "change_event",
+        api::audited_view::audited,
+        api::audited_view::audited_support,
+        api::audited_view::one_select,
+        api::audited_view::register_audited_view,
+        api::audited_view::alter_audited_view
+    ]
+);
+extension_sql_file!(
+    "../sql/85_export.sql",
+    name = "export",
+    requires = [
+        "export_query",
+        "administration",
+        api::authority::terms,
+        api::audit::record_denial
+    ]
+);
+extension_sql_file!(
+    "../sql/85_export_class.sql",
+    name = "export_class",
+    requires = ["export_job", "safe_view"]
+);
+extension_sql_file!(
+    "../sql/85_export_definition.sql",
+    name = "export_definition",
+    requires = ["privileged_access", "change_event"]
+);
+extension_sql_file!(
+    "../sql/85_export_do.sql",
+    name = "export_do",
+    requires = ["export", api::audit::record_access, api::export::write_export]
+);
+extension_sql_file!(
+    "../sql/85_export_job.sql",
+    name = "export_job",
+    requires = ["export_definition"]
+);
+extension_sql_file!(
+    "../sql/85_export_query.sql",
+    name = "export_query",
+    requires = ["export_class"]
+);
+extension_sql_file!("../sql/85_feed.sql", name = "feed", requires = ["export_do"]);
+extension_sql_file!(
+    "../sql/86_work.sql",
+    name = "work",
+    requires = ["login", api::can::can_text]
 );
 extension_sql_file!(
     "../sql/87_casework.sql",
@@ -342,9 +304,9 @@ extension_sql_file!(
     requires = ["administer_many", "audit", api::session::principal]
 );
 extension_sql_file!(
-    "../sql/87_casework_guard.sql",
-    name = "casework_guard",
-    requires = ["casework"]
+    "../sql/87_casework_case.sql",
+    name = "casework_case",
+    requires = ["casework_decision"]
 );
 extension_sql_file!(
     "../sql/87_casework_decision.sql",
@@ -352,9 +314,9 @@ extension_sql_file!(
     requires = ["casework_guard"]
 );
 extension_sql_file!(
-    "../sql/87_casework_case.sql",
-    name = "casework_case",
-    requires = ["casework_decision"]
+    "../sql/87_casework_guard.sql",
+    name = "casework_guard",
+    requires = ["casework"]
 );
 extension_sql_file!(
     "../sql/87_casework_install.sql",
@@ -362,14 +324,55 @@ extension_sql_file!(
     requires = ["casework_case", "row_security"]
 );
 extension_sql_file!(
+    "../sql/87_casework_sensitive.sql",
+    name = "casework_sensitive",
+    requires = ["database_roles", "reveal", "audited_view"]
+);
+extension_sql_file!(
     "../sql/87_database_roles.sql",
     name = "database_roles",
     requires = ["casework_install"]
 );
 extension_sql_file!(
-    "../sql/87_casework_sensitive.sql",
-    name = "casework_sensitive",
-    requires = ["database_roles", "reveal", "audited_view"]
+    "../sql/88_maintenance.sql",
+    name = "maintenance",
+    requires = ["work", "export_do"]
+);
+extension_sql_file!(
+    "../sql/89_audit_seal.sql",
+    name = "audit_seal",
+    requires = [
+        "maintenance",
+        api::seal::audit_seal,
+        api::seal::audit_verify,
+        api::seal::audit_head,
+        api::seal::seal_archive
+    ]
+);
+extension_sql_file!(
+    "../sql/89_evidence.sql",
+    name = "evidence",
+    requires = ["evidence_reader"]
+);
+extension_sql_file!(
+    "../sql/89_evidence_access.sql",
+    name = "evidence_access",
+    requires = ["evidence"]
+);
+extension_sql_file!(
+    "../sql/89_evidence_reader.sql",
+    name = "evidence_reader",
+    requires = ["maintenance", "change_event", api::authority::holds]
+);
+extension_sql_file!(
+    "../sql/89_evidence_separation.sql",
+    name = "evidence_separation",
+    requires = ["evidence_access", "separation_of_duty"]
+);
+extension_sql_file!(
+    "../sql/89_evidence_use.sql",
+    name = "evidence_use",
+    requires = ["evidence_access", "privileged_access", "export_job"]
 );
 extension_sql_file!("../sql/90_privilege.sql", name = "privilege", finalize);
 
