@@ -156,6 +156,10 @@ CREATE FUNCTION authz.demand_classifier(target regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM authz.demand_writable();
+    IF target IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'target must be given',
+            HINT = 'Such as: target => ''public.person'', "column" => ''email''.';
+    END IF;
     IF authz.claimed_ownership(target) OR authz.holds('data.classify', NULL::uuid, 'platform', NULL::text) THEN
         RETURN;
     END IF;

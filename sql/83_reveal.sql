@@ -54,6 +54,10 @@ DECLARE
     about      jsonb;
     key_type   text;
 BEGIN
+    IF target IS NULL OR column_name IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'target and column must be given',
+            HINT = 'Such as: SELECT authz_reveal(''public.person'', ''4711'', ''ssn'', ''identity check, ticket 12'');';
+    END IF;
     SELECT t.* INTO kind FROM authz.resource_type AS t WHERE t.target = reveal.target;
     IF kind.resource_type IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',

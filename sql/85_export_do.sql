@@ -17,6 +17,18 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     wrong text;
 BEGIN
+    IF (authz_define_export.export_type ~ '^[a-z][a-z0-9_.-]{0,62}$' AND cardinality(authz_define_export.columns) > 0
+        AND array_position(authz_define_export.columns, NULL) IS NULL
+        AND authz_define_export.approval_above IN ('public', 'internal', 'confidential', 'pii', 'sensitive_pii')
+        AND authz_define_export.max_rows > 0 AND authz_define_export.rate_limit BETWEEN 1 AND 1000
+        AND authz_define_export.rate_window > interval '0' AND authz_define_export.lifetime > interval '0'
+        AND authz_define_export.source IS NOT NULL AND permission IS NOT NULL) IS NOT TRUE THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'an argument is missing, or is none that can be used',
+            DETAIL = 'export_type is a name in lower case; columns are named one by one; approval_above is a class below secret; limits are positive, and rate_limit is at most 1000.',
+            HINT = 'Such as: SELECT authz_define_export(''claims'', ''public.claim'', ''{claim_id,status}'', ''claim.export'', max_rows => 10000);';
+    END IF;
     SELECT string_agg(DISTINCT quote_ident(w.name), ', ') INTO wrong
     FROM unnest(authz_define_export.columns) AS w (name)
     WHERE NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = authz_define_export.source AND a.attname = w.name
@@ -35,15 +47,22 @@ BEGIN
             MESSAGE = format('column %s is named more than once', wrong),
             HINT = 'Name each column once.';
     END IF;
-    INSERT INTO authz.export_definition AS d
-        (export_type, source, columns, permission_code, approval_above, max_rows, rate_limit, rate_window, lifetime, description)
-    VALUES (authz_define_export.export_type, authz_define_export.source, authz_define_export.columns, permission,
-            authz_define_export.approval_above, authz_define_export.max_rows, authz_define_export.rate_limit,
-            authz_define_export.rate_window, authz_define_export.lifetime, authz_define_export.description)
-    ON CONFLICT ON CONSTRAINT export_definition_pkey DO UPDATE SET
-        source = EXCLUDED.source, columns = EXCLUDED.columns, permission_code = EXCLUDED.permission_code,
-        approval_above = EXCLUDED.approval_above, max_rows = EXCLUDED.max_rows, rate_limit = EXCLUDED.rate_limit,
-        rate_window = EXCLUDED.rate_window, lifetime = EXCLUDED.lifetime, description = EXCLUDED.description, closed_at = NULL;
+    BEGIN
+        INSERT INTO authz.export_definition AS d
+            (export_type, source, columns, permission_code, approval_above, max_rows, rate_limit, rate_window, lifetime, description)
+        VALUES (authz_define_export.export_type, authz_define_export.source, authz_define_export.columns, permission,
+                authz_define_export.approval_above, authz_define_export.max_rows, authz_define_export.rate_limit,
+                authz_define_export.rate_window, authz_define_export.lifetime, authz_define_export.description)
+        ON CONFLICT ON CONSTRAINT export_definition_pkey DO UPDATE SET
+            source = EXCLUDED.source, columns = EXCLUDED.columns, permission_code = EXCLUDED.permission_code,
+            approval_above = EXCLUDED.approval_above, max_rows = EXCLUDED.max_rows, rate_limit = EXCLUDED.rate_limit,
+            rate_window = EXCLUDED.rate_window, lifetime = EXCLUDED.lifetime, description = EXCLUDED.description, closed_at = NULL;
+    EXCEPTION WHEN foreign_key_violation THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_object',
+            MESSAGE = format('permission %L does not exist', permission),
+            HINT = 'Define it in authz.permission_definition first.';
+    END;
     PERFORM authz.check_export_source(authz_define_export.export_type);
     RETURN authz_define_export.export_type;
 END

@@ -163,6 +163,12 @@ DECLARE
     made      regclass;
     groups    text;
 BEGIN
+    IF name IS NULL OR authz_create_feed.target IS NULL OR authz_create_feed.source_name = '' OR authz_create_feed.policy_group = '' THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'name and target must be given, and source_name and policy_group not be empty',
+            HINT = 'Such as: SELECT authz_create_feed(''reporting.claim_feed'', ''public.claim'');';
+    END IF;
     SELECT r.* INTO t FROM authz.resource_type AS r WHERE r.target = authz_create_feed.target;
     IF t.resource_type IS NULL THEN
         RAISE EXCEPTION USING
@@ -171,7 +177,11 @@ BEGIN
             DETAIL = 'What has no boundary has none to take along.',
             HINT = 'Call authz_protect for the table first.';
     END IF;
-    parts := parse_ident(name);
+    BEGIN
+        parts := parse_ident(name);
+    EXCEPTION WHEN invalid_parameter_value THEN
+        parts := '{}';
+    END;
     IF cardinality(parts) <> 2 THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
@@ -190,6 +200,16 @@ BEGIN
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('%L is no classification up to which columns can be copied', authz_create_feed.up_to),
             HINT = 'Use public, internal, confidential, pii or sensitive_pii.';
+    END IF;
+    SELECT string_agg(quote_ident(u.name), ', ') INTO wrong
+    FROM unnest(authz_create_feed.columns) AS u (name)
+    WHERE NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = authz_create_feed.target AND a.attname = u.name
+                        AND a.attnum > 0 AND NOT a.attisdropped);
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_column',
+            MESSAGE = format('%s has no column %s', authz_create_feed.target, wrong),
+            HINT = 'Name columns of the table, one by one.';
     END IF;
     SELECT array_agg(a.attname ORDER BY a.attnum) INTO copied
     FROM pg_attribute AS a
@@ -242,6 +262,12 @@ DECLARE
     lost text := (SELECT string_agg(l.name, ', ') FROM authz.lost_boundary(copy) AS l (name));
     id   text := (SELECT f.feed_name FROM authz.feed AS f WHERE f.feed_view = to_regclass(feed));
 BEGIN
+    IF copy IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'copy must be given',
+            HINT = 'Such as: SELECT authz_register_copy(''reporting.claim_feed'', ''reporting.claim_copy'');';
+    END IF;
     IF id IS NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = 'undefined_object',

@@ -70,8 +70,8 @@ fn mask_support(request: Internal) -> Internal {
     })
 }
 
-/// What stands before a column that is shown plainly. The planner replaces it by true while the column's class is at most
-/// the given one; where it does not, the answer is no.
+/// What stands before a column that is shown plainly. The planner replaces it by the answer whether the column's class is at
+/// most the given one; where it cannot tell, the answer is no.
 #[pg_extern(schema = "authz", stable, parallel_safe)]
 fn within_class(value: Option<AnyElement>, max_class: Option<&str>) -> bool {
     let _ = (value, max_class);
@@ -84,7 +84,7 @@ fn class_support(request: Internal) -> Internal {
     support::answer(request, |request| {
         let call = ColumnCall::from_request(request)?;
         let most = store::mask::Class::of(&call.text()?)?;
-        (store::mask::class_of(call.table, call.column) <= most).then(mark::yes)
+        Some(mark::constant(store::mask::class_of(call.table, call.column) <= most))
     })
 }
 

@@ -89,10 +89,10 @@ impl ColumnCall {
     }
 }
 
-/// The constant true.
-pub fn yes() -> *mut pg_sys::Node {
+/// A constant.
+pub fn constant(value: bool) -> *mut pg_sys::Node {
     // SAFETY: makes a node.
-    unsafe { pg_sys::makeBoolConst(true, false) }
+    unsafe { pg_sys::makeBoolConst(value, false) }
 }
 
 /// Has the call that is being executed the mark? An argument that SQL does not see.

@@ -1139,8 +1139,22 @@ fn definitions_are_made_by_the_owner_of_the_source_and_checked() {
             "42701",
             "claim_id",
         ),
-        (with("public.claim", "{}", "claim.export", ""), "23514", ""),
-        (with("public.claim", "{claim_id}", "claim.nothing", ""), "23503", ""),
+        (with("public.claim", "{}", "claim.export", ""), "22023", "one by one"),
+        (
+            with("public.claim", "{claim_id}", "claim.nothing", ""),
+            "42704",
+            "claim.nothing",
+        ),
+        (
+            "SELECT authz_define_export('test', NULL, '{claim_id}', 'claim.export')".to_owned(),
+            "22023",
+            "missing",
+        ),
+        (
+            "SELECT authz_define_export('test', 'public.claim', '{claim_id}', NULL)".to_owned(),
+            "22023",
+            "missing",
+        ),
         (
             with(
                 "public.claim",
@@ -1148,13 +1162,13 @@ fn definitions_are_made_by_the_owner_of_the_source_and_checked() {
                 "claim.export",
                 ", approval_above => 'secret'",
             ),
-            "23514",
-            "",
+            "22023",
+            "below secret",
         ),
         (
             with("public.claim", "{claim_id}", "claim.export", ", max_rows => 0"),
-            "23514",
-            "",
+            "22023",
+            "positive",
         ),
         (
             with("pg_catalog.pg_authid", "{rolname}", "claim.export", ""),

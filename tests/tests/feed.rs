@@ -221,8 +221,33 @@ fn feeds_that_make_no_sense_are_refused() {
         ),
         (
             "SELECT authz_create_feed('reporting.x', 'public.claim', '{nothing}')",
+            "42703",
+            "columns of the table",
+        ),
+        (
+            "SELECT authz_create_feed(NULL, 'public.claim')",
             "22023",
-            "nothing",
+            "authz_create_feed",
+        ),
+        (
+            "SELECT authz_create_feed('reporting.x', NULL)",
+            "22023",
+            "authz_create_feed",
+        ),
+        (
+            "SELECT authz_create_feed('reporting.\"x', 'public.claim')",
+            "22023",
+            "schema",
+        ),
+        (
+            "SELECT authz_create_feed('reporting.x', 'public.claim', source_name => '')",
+            "22023",
+            "source_name",
+        ),
+        (
+            "SELECT authz_register_copy('reporting.claim_feed', NULL)",
+            "22023",
+            "copy",
         ),
         (
             "SELECT authz_create_feed('reporting.x', 'public.claim', '{secret}', 'secret')",

@@ -200,9 +200,89 @@ fn a_hot_standby_answers_and_hears_of_revocations() {
     assert!(!can(&mut open, id("alice"), "case.view", id("affair")));
     // The rest of the cache is in order.
     assert!(can(&mut plain, id("bob"), "case.view", id("affair")));
+    for call in [
+        "authz_request_export('x', 'x')",
+        "authz_run_export(gen_random_uuid())",
+        "approve_case_decision(NULL, gen_random_uuid(), gen_random_uuid(), 'x')",
+        "authz_break_glass('x')",
+        "authz_assign_role(gen_random_uuid(), 'viewer')",
+    ] {
+        refused(
+            &mut plain,
+            &format!("SELECT {call}"),
+            "0A000",
+            &["standby", "on the primary"],
+        );
+    }
 
     make::assign(&mut on_primary, id("acme"), id("alice"), "viewer", "tenant", id("acme"));
     caught_up(&mut on_primary);
     ask_everything(&mut plain);
     ask_everything(&mut unprivileged);
+}
+
+/// What may be called where nothing can be written: the session, which is not in the database; what tells and records
+/// nothing; what is for owners and maintenance, which PostgreSQL refuses by itself (25006); and authz_reveal, which is
+/// refused when it counts (tests/reveal.rs).
+const MAY_BE_CALLED: [&str; 21] = [
+    "authz_alter_audited_view",
+    "authz_archive_audit",
+    "authz_audit_head",
+    "authz_audit_verify",
+    "authz_bootstrap_administrator",
+    "authz_clear_session",
+    "authz_create_audited_view",
+    "authz_create_feed",
+    "authz_create_safe_view",
+    "authz_define_export",
+    "authz_install_casework",
+    "authz_install_casework_views",
+    "authz_install_roles",
+    "authz_maintain",
+    "authz_protect",
+    "authz_register_copy",
+    "authz_reveal",
+    "authz_set_session",
+    "authz_set_session_token",
+    "authz_stats",
+    "authz_unprotect",
+];
+
+/// Every other function that changes something and leaves an event refuses to where it could not (0A000), whatever it is
+/// asked, before it looks at anything.
+#[test]
+fn what_leaves_events_is_refused_where_they_cannot_be_written() {
+    let db = Db::with(Start::Extension);
+    let mut c = db.connect();
+    let functions: Vec<(String, String)> = c
+        .query(
+            "SELECT p.proname::text, format('SELECT * FROM %I(%s)', p.proname,
+                    (SELECT string_agg('NULL::' || format_type(a.type, NULL), ', ' ORDER BY a.n)
+                     FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, n)))
+               FROM pg_proc AS p JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+              WHERE p.pronamespace = 'public'::regnamespace AND p.provolatile = 'v' AND p.prokind = 'f' ORDER BY 1",
+            &[],
+        )
+        .unwrap()
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    for name in MAY_BE_CALLED {
+        assert!(functions.iter().any(|f| f.0 == name), "{name} is gone");
+    }
+    let mut tried = 0;
+    execute(&mut c, "BEGIN READ ONLY; SAVEPOINT s");
+    for (name, call) in functions {
+        if !MAY_BE_CALLED.contains(&name.as_str()) {
+            refused(
+                &mut c,
+                &call,
+                "0A000",
+                &["read-only", "read-write transaction on the primary"],
+            );
+            execute(&mut c, "ROLLBACK TO s");
+            tried += 1;
+        }
+    }
+    assert!(tried > 60, "{tried}");
 }
