@@ -257,7 +257,8 @@ fn what_leaves_events_is_refused_where_they_cannot_be_written() {
     let functions: Vec<(String, String)> = c
         .query(
             "SELECT p.proname::text, format('SELECT * FROM %I(%s)', p.proname,
-                    (SELECT string_agg('NULL::' || format_type(a.type, NULL), ', ' ORDER BY a.n)
+                    (SELECT string_agg(CASE WHEN p.proname ~ '_many$' THEN '''[{}]''' ELSE 'NULL' END || '::' || format_type(a.type, NULL),
+                                       ', ' ORDER BY a.n)
                      FROM unnest(p.proargtypes) WITH ORDINALITY AS a (type, n)))
                FROM pg_proc AS p JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
               WHERE p.pronamespace = 'public'::regnamespace AND p.provolatile = 'v' AND p.prokind = 'f' ORDER BY 1",
