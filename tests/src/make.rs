@@ -2,10 +2,10 @@
 //!
 //! Ids are made from names, so that a test reads `make::id("alice")` wherever it means Alice.
 
-use postgres::GenericClient;
+use postgres::{Client, GenericClient};
 use uuid::Uuid;
 
-use crate::{report, value};
+use crate::{Db, report, value};
 
 /// The id that a name stands for.
 pub fn id(name: &str) -> Uuid {
@@ -298,4 +298,23 @@ pub fn reason(c: &mut impl GenericClient, principal: Uuid, permission: &str, res
            FROM authz_explain($1::uuid, $2::text, $3::uuid) AS e",
         &[&principal, &permission, &resource],
     )
+}
+
+/// Tenants acme (organization firm, team crew, project apollo, case affair) and globex; Alice views affair as `viewer`.
+#[track_caller]
+pub fn acme() -> (Db, Client) {
+    let db = Db::new();
+    let mut client = db.connect();
+    let c = &mut client;
+    let acme = tenant(c, "acme");
+    tenant(c, "globex");
+    organization(c, acme, "firm", None);
+    team(c, acme, "crew", None, Some(id("firm")));
+    project(c, acme, "apollo", None);
+    case(c, acme, "affair");
+    role(c, "viewer", &["case.view"]);
+    member(c, acme, "alice");
+    assign(c, acme, id("alice"), "viewer", "tenant", acme);
+    assert!(can(c, id("alice"), "case.view", id("affair")));
+    (db, client)
 }
