@@ -1,6 +1,6 @@
 //! Where a subject has a permission for sure: a subset that needs no decision row by row.
 //!
-//! The other side of [`crate::reach()`]: a place too few costs time, a place too many would show rows. Only what is simple
+//! The other side of [`crate::reach::reach`]: a place too few costs time, a place too many would show rows. Only what is simple
 //! is certain: roles and grants that give without a condition, at nodes that no rule is about.
 
 use crate::model::{Model, Privilege};

@@ -4,6 +4,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`bits`] | sets of small numbers |
 //! | [`time`] | instants and `[from, until)` intervals |
 //! | [`name`] | names of roles, permissions and resource types as small numbers |
 //! | [`node`] | keys, nodes and the containment closure that makes a scope chain |
@@ -12,8 +13,8 @@
 //! | [`model`] | roles, permissions, resource types: what is the same for every principal |
 //! | [`role`] | the role DAG at an instant, flattened into bit sets |
 //! | [`subject`] | one principal with everything that is bound to it, indexed by node |
-//! | [`decide`] | the nine steps |
-//! | [`explain`] | the same nine steps, written down |
+//! | [`mod@decide`] | the nine steps |
+//! | [`mod@explain`] | the same nine steps, written down |
 //! | [`delegate`] | what a subject may hand on |
 //! | [`reach`] | where a subject may have a permission: a superset for row security |
 //! | [`certain`] | where it has one for sure: a subset, for row security |
