@@ -49,6 +49,7 @@ pub fn registered(code: &str, table: pgrx::pg_sys::Oid, key: i16) -> Option<Regi
             .collect(),
     })
 }
+
 /// A permission by its code; one that is not defined is an error.
 pub fn permission(policy: &Policy, code: &str) -> Permission {
     let model = &policy.loaded.model;
