@@ -16,7 +16,7 @@ use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::mem::offset_of;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +77,8 @@ impl Channel {
     /// Any tenant at all: for what depends on which tenants there are. Never sent: whatever is sent for a tenant arrives
     /// here as well.
     pub const ANY_TENANT: Channel = Channel(3);
+    /// Everything that was loaded, whatever it is about. Never sent: PostgreSQL says it itself.
+    const EVERYTHING: Channel = Channel(7);
 
     /// The channel of a principal.
     pub fn principal(id: uuid::Uuid) -> Channel {
@@ -108,17 +110,32 @@ impl Channel {
         Family::ALL.into_iter().find(|f| f.channels().contains(&self.0))
     }
 
-    fn last(self) -> &'static AtomicU64 {
-        &LAST[usize::from(self.0)]
+    /// The number of the last message for it.
+    fn last(self) -> u64 {
+        LAST[usize::from(self.0)].load(Relaxed)
+    }
+
+    /// A message for it has arrived.
+    fn arrived(self) {
+        let number = SEQUENCE.load(Relaxed) + 1;
+        LAST[usize::from(self.0)].store(number, Relaxed);
+        RECENT[number as usize % RECENT.len()].store(self.0, Relaxed);
+        SEQUENCE.store(number, Relaxed);
     }
 }
 
-/// Counts messages. Starts at 1, so that 0 is older than everything.
+/// The channel of a number that is one of the last.
+fn recent(number: u64) -> Channel {
+    Channel(RECENT[number as usize % RECENT.len()].load(Relaxed))
+}
+
+/// Counts what has arrived, once for each channel that a message is for. Starts at 1, so that 0 is older than everything.
 static SEQUENCE: AtomicU64 = AtomicU64::new(1);
 /// The number of the last message for each channel.
 static LAST: [AtomicU64; COUNT] = [const { AtomicU64::new(0) }; COUNT];
-/// The number of the last message that was about everything.
-static EVERYTHING: AtomicU64 = AtomicU64::new(0);
+/// The channels of the last numbers, each at its number modulo [`RECENT`]'s length: what has seen all but a few
+/// messages looks at these instead of at each channel that it depends on, which costs many more memory accesses.
+static RECENT: [AtomicU16; 32] = [const { AtomicU16::new(0) }; 32];
 /// Messages for channels, for `authz_stats()`.
 static RECEIVED: AtomicU64 = AtomicU64::new(0);
 
@@ -154,6 +171,10 @@ pub fn watch_table(relid: pg_sys::Oid) {
     }
 }
 
+fn is_watched(relid: u32) -> bool {
+    WATCH_EVERYTHING.load(Relaxed) != 0 || place(relid).load(Relaxed) != 0
+}
+
 /// Watches the relation that is dropped with the extension: when it is, nothing that was loaded is right any more.
 pub fn watch_installation(relid: pg_sys::Oid) {
     INSTALLATION.store(relid.to_u32(), Relaxed);
@@ -162,27 +183,26 @@ pub fn watch_installation(relid: pg_sys::Oid) {
 /// Called by PostgreSQL, possibly in the middle of any catalog access: it must not fail, allocate or touch
 /// anything that could be borrowed.
 unsafe extern "C-unwind" fn on_relcache(_: pg_sys::Datum, relid: pg_sys::Oid) {
-    let number = SEQUENCE.load(Relaxed) + 1;
     let relid = relid.to_u32();
-    let channel = Channel::of(relid);
-    let watched = || WATCH_EVERYTHING.load(Relaxed) != 0 || place(relid).load(Relaxed) != 0;
-    if relid == 0 || relid == INSTALLATION.load(Relaxed) {
-        EVERYTHING.store(number, Relaxed);
-    } else if let Some(channel) = channel {
-        channel.last().store(number, Relaxed);
-        if channel == Family::Tenants.whole() || channel.family() == Some(Family::Tenants) {
-            Channel::ANY_TENANT.last().store(number, Relaxed);
-        }
-        if watched() {
-            Channel::TABLES.last().store(number, Relaxed);
-        }
-    } else if watched() {
-        Channel::TABLES.last().store(number, Relaxed);
-    } else {
+    let channel = match relid {
+        0 => Some(Channel::EVERYTHING),
+        _ if relid == INSTALLATION.load(Relaxed) => Some(Channel::EVERYTHING),
+        _ => Channel::of(relid),
+    };
+    let table = relid != 0 && is_watched(relid);
+    if channel.is_none() && !table {
         return;
     }
     RECEIVED.fetch_add(1, Relaxed);
-    SEQUENCE.store(number, Relaxed);
+    if let Some(channel) = channel {
+        channel.arrived();
+        if channel == Family::Tenants.whole() || channel.family() == Some(Family::Tenants) {
+            Channel::ANY_TENANT.arrived();
+        }
+    }
+    if table {
+        Channel::TABLES.arrived();
+    }
 }
 
 /// Registers the callback; once, when the library is loaded. A backend has room for ten of them, so all channels
@@ -303,7 +323,7 @@ impl Stamp {
         receive();
         let number = SEQUENCE.load(Relaxed);
         Stamp {
-            channels: Vec::new(),
+            channels: vec![Channel::EVERYTHING],
             loaded: number,
             checked: std::cell::Cell::new(number),
         }
@@ -315,7 +335,7 @@ impl Stamp {
         self.channels.extend(channel.family().map(Family::whole));
     }
 
-    /// Nothing more is loaded: keeps each channel once.
+    /// Nothing more is loaded: keeps each channel once, in order.
     pub fn close(&mut self) {
         self.channels.sort_unstable();
         self.channels.dedup();
@@ -331,11 +351,15 @@ impl Stamp {
     #[inline]
     pub fn is_current(&self) -> bool {
         let now = SEQUENCE.load(Relaxed);
-        if self.checked.get() == now {
+        let checked = self.checked.get();
+        if checked == now {
             return true;
         }
-        let current = EVERYTHING.load(Relaxed) <= self.loaded
-            && self.channels.iter().all(|c| c.last().load(Relaxed) <= self.loaded);
+        let current = if now - checked <= RECENT.len() as u64 {
+            (checked + 1..=now).all(|number| self.channels.binary_search(&recent(number)).is_err())
+        } else {
+            self.channels.iter().all(|c| c.last() <= self.loaded)
+        };
         if current {
             self.checked.set(now);
         }
