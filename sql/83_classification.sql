@@ -1,15 +1,6 @@
 -- How sensitive each column is, and how it is masked (R40). A row follows its column through renames: it knows the column by
 -- number as well. Numbers do not survive a dump, so the name is kept up to date, and the number is found by it again.
 
--- From what everybody may see to what nearly nobody may.
-CREATE FUNCTION authz.class_rank(classification text) RETURNS integer
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT array_position('{public,internal,confidential,pii,sensitive_pii,secret}'::text[], classification)
-$$;
-COMMENT ON FUNCTION authz.class_rank(text) IS
-    'Place of a class in the order public, internal, confidential, pii, sensitive_pii, secret; NULL: there is no such class.';
-REVOKE ALL ON FUNCTION authz.class_rank(text) FROM PUBLIC;
-
 CREATE TABLE authz.data_classification (
     classification_id uuid NOT NULL DEFAULT gen_random_uuid(),
     target regclass NOT NULL,

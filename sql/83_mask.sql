@@ -309,16 +309,12 @@ COMMENT ON FUNCTION authz.masked_column_sql(regclass, text, text, jsonb, boolean
     'The expression of one column of a table as the session may see it: the value, or its mask where the class is above max_class and the session may not see that class in this row. always: masked for everybody. alias: what the table is called in the query.';
 REVOKE ALL ON FUNCTION authz.masked_column_sql(regclass, text, text, jsonb, boolean, name) FROM PUBLIC;
 
+-- As its owner, so that whoever may call it needs no privilege on what it calls.
 CREATE FUNCTION authz.class_of(target regclass, column_name text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(
-        (SELECT c.classification FROM authz.data_classification AS c
-         JOIN pg_attribute AS a ON a.attrelid = c.target AND a.attnum = c.attnum AND a.attname = class_of.column_name
-         WHERE c.target = class_of.target AND c.dropped_at IS NULL),
-        (SELECT 'internal' FROM authz.resource_type AS t
-         WHERE t.target = class_of.target
-           AND class_of.column_name = ANY (ARRAY[t.key_column, t.tenant_column, t.organization_column, t.team_column,
-               t.project_column, t.owner_column, t.confidentiality_column, t.deleted_at_column, t.parent_column])),
+        (SELECT authz.column_class(a.attrelid, a.attnum) FROM pg_attribute AS a
+         WHERE a.attrelid = target AND a.attname = class_of.column_name),
         'secret')
 $$;
 COMMENT ON FUNCTION authz.class_of(regclass, text) IS

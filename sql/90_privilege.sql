@@ -104,6 +104,8 @@ BEGIN
             ('write_owner', 'Runs the UPDATE of authz_transfer_ownership as the table''s owner.'),
             ('mask_hash', 'Keyed hash of a column''s value. Refused (42501) unless the planner saw that it is the very column that the classification of that id is about.'),
             ('mask_support', 'Planner support function of authz.mask_hash.'),
+            ('class_rank', 'Place of a class in the order public, internal, confidential, pii, sensitive_pii, secret; NULL: there is no such class.'),
+            ('column_class', 'A column''s class; of one that nobody has classified, internal where it says where the row belongs, and else secret.'),
             ('within_class', 'Stands before a column that is shown plainly: true while the column''s class is at most the given one, as planning sees it; else, and of what is no column, false.'),
             ('class_support', 'Planner support function of authz.within_class.'),
             ('unmasked_moment', 'In a plan: a number for session and statement, unless the session is masked; else 0.'),

@@ -220,7 +220,9 @@ extension_sql_file!(
         "administration",
         "audit",
         api::mask::claim_ownership,
-        api::mask::claimed_ownership
+        api::mask::claimed_ownership,
+        api::mask::class_rank,
+        api::mask::column_class
     ]
 );
 extension_sql_file!(

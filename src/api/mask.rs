@@ -1,4 +1,4 @@
-//! Hash masks, and what `authz_reveal` needs of the library.
+//! Classes of columns, hash masks, and what `authz_reveal` needs of the library.
 
 use super::id;
 use crate::decision;
@@ -8,6 +8,7 @@ use crate::pg::{clock, identity, support};
 use crate::session;
 use crate::settings;
 use crate::store;
+use crate::store::mask::Class;
 use crate::write::reveal;
 use authz_engine::Instant;
 use pgrx::{AnyElement, Internal, Uuid, pg_extern, pg_sys};
@@ -70,6 +71,18 @@ fn mask_support(request: Internal) -> Internal {
     })
 }
 
+/// The place of a class in the order of classes; NULL: there is no such class.
+#[pg_extern(schema = "authz", immutable, strict, parallel_safe)]
+fn class_rank(classification: &str) -> Option<i32> {
+    Class::of(classification).map(|class| class as i32 + 1)
+}
+
+/// The class of a column.
+#[pg_extern(schema = "authz", stable, strict, parallel_safe)]
+fn column_class(target: pg_sys::Oid, column: i16) -> &'static str {
+    store::mask::class_of(target, column).name()
+}
+
 /// What stands before a column that is shown plainly. The planner replaces it by the answer whether the column's class is at
 /// most the given one; where it cannot tell, the answer is no.
 #[pg_extern(schema = "authz", stable, parallel_safe)]
@@ -83,7 +96,7 @@ fn within_class(value: Option<AnyElement>, max_class: Option<&str>) -> bool {
 fn class_support(request: Internal) -> Internal {
     support::answer(request, |request| {
         let call = ColumnCall::from_request(request)?;
-        let most = store::mask::Class::of(&call.text()?)?;
+        let most = Class::of(&call.text()?)?;
         Some(mark::constant(store::mask::class_of(call.table, call.column) <= most))
     })
 }

@@ -5,7 +5,7 @@ use crate::pg::relation::{Relation, ScanKey};
 use pgrx::pg_sys;
 use uuid::Uuid;
 
-/// How sensitive a column is, in the order of `authz.class_rank`.
+/// How sensitive a column is: from what everybody may see to what nearly nobody may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     Public,
@@ -17,22 +17,35 @@ pub enum Class {
 }
 
 impl Class {
+    const ALL: [Class; 6] = [
+        Class::Public,
+        Class::Internal,
+        Class::Confidential,
+        Class::Pii,
+        Class::SensitivePii,
+        Class::Secret,
+    ];
+
+    /// Its name in SQL.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Class::Public => "public",
+            Class::Internal => "internal",
+            Class::Confidential => "confidential",
+            Class::Pii => "pii",
+            Class::SensitivePii => "sensitive_pii",
+            Class::Secret => "secret",
+        }
+    }
+
     /// By its name.
     pub fn of(name: &str) -> Option<Class> {
-        Some(match name {
-            "public" => Class::Public,
-            "internal" => Class::Internal,
-            "confidential" => Class::Confidential,
-            "pii" => Class::Pii,
-            "sensitive_pii" => Class::SensitivePii,
-            "secret" => Class::Secret,
-            _ => return None,
-        })
+        Class::ALL.into_iter().find(|class| class.name() == name)
     }
 }
 
-/// The class of a column, as `authz.class_of` says it: of one that nobody has classified, internal where it says where
-/// the row belongs, and else secret.
+/// The class of a column; of one that nobody has classified, internal where it says where the row belongs, and else
+/// secret.
 pub fn class_of(table: pg_sys::Oid, column: i16) -> Class {
     let reading = Reading::begin();
     let classes = reading.open("data_classification");
