@@ -49,6 +49,10 @@ CREATE TABLE bench.aud AS
 SELECT :'aud'::uuid AS principal, tenant_id AS tenant, case_id AS resource
   FROM (SELECT bench.id('case', 1 + bench.pick('qa' || n, :n_cases)) AS case_id FROM generate_series(1, :n_sample) n) q
   JOIN bench.case_record USING (case_id) ORDER BY random();
+-- More than a backend remembers the places of, whatever the scale.
+CREATE TABLE bench.forgotten AS
+SELECT :'aud'::uuid AS principal, tenant_id AS tenant, case_id AS resource
+  FROM (SELECT case_id, tenant_id FROM bench.case_record ORDER BY md5(case_id::text) LIMIT 40000) AS x;
 CREATE TABLE bench.foreigner AS SELECT :'mgr'::uuid AS principal, tenant, resource FROM bench.aud WHERE tenant <> :'tenant1';
 CREATE TABLE bench.gone AS SELECT :'gone'::uuid AS principal, tenant, resource FROM bench.mgr;
 CREATE TABLE bench.missing AS SELECT principal, tenant, gen_random_uuid() AS resource FROM bench.mgr;

@@ -1,12 +1,14 @@
 //! Opening relations and scanning them.
 
 mod scan_key;
+mod spot;
 mod tuple;
 
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 
 pub use scan_key::ScanKey;
+pub use spot::Spot;
 pub use tuple::Tuple;
 
 /// A relation opened with `AccessShareLock`. The lock is kept until the end of the transaction, as for every
@@ -97,7 +99,7 @@ impl Relation {
             loop {
                 pgrx::check_for_interrupts!();
                 let tuple = pg_sys::systable_getnext(scan.0);
-                if tuple.is_null() || !each(&Tuple::new(tuple, desc)) {
+                if tuple.is_null() || !each(&Tuple::new(tuple, desc).in_slot((*scan.0).slot)) {
                     break;
                 }
             }

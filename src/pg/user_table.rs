@@ -2,6 +2,7 @@
 
 mod column;
 mod index;
+mod spots;
 
 use super::invalidation;
 use super::relation::{Relation, ScanKey, Snapshot, Tuple};
@@ -270,15 +271,7 @@ impl Leaf {
         };
         match (self.index, tenant) {
             (None, _) => relation.scan_active(None, &[key_scan], row),
-            (Some(index), _) if !index.tenant_first => {
-                let key_scan = key_scan.collated(index.collation);
-                relation.scan_active(Some(index.oid), &[key_scan], |t| row(t) && !index.unique);
-            }
-            (Some(index), Some(tenant)) => {
-                let keys = [ScanKey::uuid(tenant_attno, &tenant), key_scan.collated(index.collation)];
-                relation.scan_active(Some(index.oid), &keys, row);
-            }
-            (Some(index), None) => {
+            (Some(index), None) if index.tenant_first => {
                 // Only (tenant, key): visit each tenant that the index has, one descent for it and one for the key.
                 let mut last = None;
                 let mut more = true;
@@ -297,7 +290,46 @@ impl Leaf {
                 let keys = [ScanKey::null(tenant_attno), key_scan.collated(index.collation)];
                 relation.scan_active(Some(index.oid), &keys, row);
             }
+            (Some(index), _) => {
+                let within = tenant.filter(|_| index.tenant_first);
+                if index.unique && self.revisit(&relation, key, within, &mut row) {
+                    return;
+                }
+                let key_scan = key_scan.collated(index.collation);
+                let keys = match &within {
+                    Some(tenant) => vec![ScanKey::uuid(tenant_attno, tenant), key_scan],
+                    None => vec![key_scan],
+                };
+                relation.scan_active(Some(index.oid), &keys, |t| {
+                    if let Some(spot) = t.spot().filter(|_| index.unique) {
+                        spots::note(self.oid, within, key, spot);
+                    }
+                    row(t) && !index.unique
+                });
+            }
         }
+    }
+
+    /// Looks where the row was found last: what is visible there and has the key is the only row that has it.
+    fn revisit(
+        &self,
+        relation: &Relation,
+        key: &Key,
+        within: Option<Uuid>,
+        mut row: impl FnMut(&Tuple<'_>) -> bool,
+    ) -> bool {
+        let Columns {
+            key: column, tenant, ..
+        } = &self.columns;
+        spots::known(self.oid, within, key).is_some_and(|spot| {
+            relation.revisit(spot, |t| {
+                let is_it = column.key(t).as_ref() == Some(key) && (within.is_none() || t.uuid(tenant.attno) == within);
+                if is_it {
+                    row(t);
+                }
+                is_it
+            })
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Rows, taken apart.
 
+use super::Spot;
 use authz_engine::{Instant, Interval};
 use pgrx::{FromDatum, JsonB, pg_sys};
 use std::ffi::{CStr, CString};
@@ -10,6 +11,8 @@ use uuid::Uuid;
 pub struct Tuple<'a> {
     tuple: pg_sys::HeapTuple,
     desc: pg_sys::TupleDesc,
+    /// The slot that it is in, if it is in one.
+    slot: *mut pg_sys::TupleTableSlot,
     _scan: PhantomData<&'a ()>,
 }
 
@@ -20,8 +23,23 @@ impl Tuple<'_> {
         Tuple {
             tuple,
             desc,
+            slot: std::ptr::null_mut(),
             _scan: PhantomData,
         }
+    }
+
+    /// The same, in a slot.
+    ///
+    /// # Safety
+    /// It is the tuple in that slot.
+    pub(super) const unsafe fn in_slot(self, slot: *mut pg_sys::TupleTableSlot) -> Self {
+        Tuple { slot, ..self }
+    }
+
+    /// Where it was found, if that can be used to find it again.
+    pub fn spot(&self) -> Option<Spot> {
+        // SAFETY: the slot's tuple, by construction.
+        (!self.slot.is_null()).then(|| unsafe { Spot::of(self.slot, self.tuple) })?
     }
 
     /// The number of a column, by its name.

@@ -12,7 +12,7 @@ pub(super) struct Index {
     pub(super) collation: pg_sys::Oid,
     /// Tenant first, then the key?
     pub(super) tenant_first: bool,
-    /// At most one row a key?
+    /// At most one row a key, or a tenant and key?
     pub(super) unique: bool,
 }
 /// The indexes of a table that can be searched for every row: valid B-trees that are not partial, each with its
@@ -50,7 +50,7 @@ pub(super) fn best_index(relation: &Relation, columns: &Columns) -> Option<Index
             oid: index.oid(),
             collation,
             tenant_first: position == 1,
-            unique: position == 0 && attnos.len() == 1 && form.indisunique && form.indimmediate,
+            unique: attnos.len() == position + 1 && form.indisunique && form.indimmediate,
         })
     })
     .into_iter()

@@ -1,0 +1,217 @@
+//! A row is looked for where it was last time. Whatever has become of the rows of a table since (new versions beside them or
+//! elsewhere, others in their places, pages that are gone, tables written anew), each check answers for the row that has the
+//! key now, as its own statement sees the data.
+
+use authz_tests::cluster::Cluster;
+use authz_tests::make::{self, id};
+use authz_tests::{Db, Start, execute, report, value};
+use postgres::Client;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::fmt::Write;
+
+const KEYS: i32 = 12;
+
+/// Alice sees things of the team, which is one of acme's.
+fn world(db: &Db, key: &str, unique: &str) -> Client {
+    let mut c = db.connect();
+    execute(
+        &mut c,
+        &format!(
+            "CREATE TABLE public.thing (tenant uuid NOT NULL, key {key} NOT NULL, team uuid, note text,
+                 CONSTRAINT thing_pkey PRIMARY KEY ({unique}));
+             INSERT INTO authz.resource_type (resource_type, target, key_column, tenant_column, team_column)
+             VALUES ('thing', 'public.thing', 'key', 'tenant', 'team');
+             INSERT INTO authz.permission_definition (permission_code, resource_type, action_code)
+             VALUES ('thing.view', 'thing', 'view')"
+        ),
+    );
+    make::tenant(&mut c, "globex");
+    let tenant = make::tenant(&mut c, "acme");
+    make::role(&mut c, "holder", &["thing.view"]);
+    make::member(&mut c, tenant, "alice");
+    make::team(&mut c, tenant, "team", None, None);
+    make::assign(&mut c, tenant, id("alice"), "holder", "team", id("team"));
+    for key in 1..=KEYS {
+        execute(&mut c, &insert(key, key % 2 == 0));
+    }
+    c
+}
+
+fn insert(key: i32, inside: bool) -> String {
+    format!(
+        "INSERT INTO public.thing VALUES ('{}', {key}, {}, 'new') ON CONFLICT DO NOTHING",
+        id("acme"),
+        team(inside)
+    )
+}
+
+fn team(inside: bool) -> String {
+    if inside {
+        format!("'{}'", id("team"))
+    } else {
+        "NULL".to_owned()
+    }
+}
+
+/// A query of the keys about which authz_can says something else than the table says; each is asked about twice.
+fn differences(more_arguments: &str) -> String {
+    format!(
+        "SELECT coalesce(string_agg(k::text, ', '), '') FROM generate_series(1, 2) AS r, generate_series(1, 3 * {KEYS}) AS k
+         WHERE authz_can('{}', 'thing.view', k{more_arguments})
+            IS DISTINCT FROM EXISTS (SELECT FROM public.thing AS t
+                                     WHERE t.tenant = '{}' AND t.key::text = k::text AND t.team = '{}')",
+        id("alice"),
+        id("acme"),
+        id("team")
+    )
+}
+
+/// One statement that changes something. What cannot be done while a transaction reads the table is left to `alone`.
+fn change(rng: &mut StdRng, alone: bool) -> String {
+    let key = rng.random_range(1..=KEYS);
+    let to = rng.random_range(1..=3 * KEYS);
+    let inside = rng.random();
+    let rewrites = [
+        "VACUUM FULL public.thing",
+        "CLUSTER public.thing USING thing_pkey",
+        "TRUNCATE public.thing",
+        "ALTER TABLE public.thing ALTER note TYPE varchar USING note || '.'",
+        "ALTER TABLE public.thing ALTER note TYPE text USING note || '.'",
+        "REINDEX TABLE public.thing",
+    ];
+    match rng.random_range(0..if alone { 12 } else { 10 }) {
+        0 => format!("UPDATE public.thing SET note = note || 'x' WHERE key = '{key}'"),
+        1 | 2 => format!("UPDATE public.thing SET team = {} WHERE key = '{key}'", team(inside)),
+        3 => format!(
+            "UPDATE public.thing SET key = '{to}' WHERE key = '{key}' AND NOT EXISTS (SELECT FROM public.thing WHERE key = '{to}')"
+        ),
+        4 => format!("DELETE FROM public.thing WHERE key = '{key}'"),
+        5 => insert(to, inside),
+        6 => insert(key, inside),
+        // One row in the other's place.
+        7 => format!("DELETE FROM public.thing WHERE key = '{key}'; {}", insert(key, inside)),
+        8 => "VACUUM public.thing".to_owned(),
+        9 => "UPDATE public.thing SET note = 'all'".to_owned(),
+        // The last pages go back to the system.
+        10 => "DELETE FROM public.thing; VACUUM public.thing".to_owned(),
+        _ => rewrites[rng.random_range(0..rewrites.len())].to_owned(),
+    }
+}
+
+fn try_to(c: &mut Client, sql: &str, done: &str) {
+    for statement in sql.split("; ") {
+        if let Err(e) = c.batch_execute(statement) {
+            panic!("{}\nin: {statement}\nafter: {done}", report(&e));
+        }
+    }
+}
+
+fn one_run(key: &str, unique: &str, more_arguments: &str) {
+    let seed: u64 = std::env::var("AUTHZ_SEED").ok().map_or_else(
+        || rand::random_range(0..1_000_000_000),
+        |seed| seed.parse().expect("AUTHZ_SEED is a number"),
+    );
+    println!("AUTHZ_SEED={seed} repeats this run");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let db = Db::new();
+    let mut writer = world(&db, key, unique);
+    let mut readers = [db.connect(), db.connect(), db.connect()];
+    let begin = [
+        "BEGIN",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE",
+    ];
+    let differences = differences(more_arguments);
+    let mut open = [false; 3];
+    let mut done = format!("AUTHZ_SEED={seed}\n");
+    for _ in 0..700 {
+        if rng.random_bool(0.1) {
+            for (reader, open) in readers.iter_mut().zip(&mut open) {
+                if std::mem::take(open) {
+                    execute(reader, "COMMIT");
+                }
+            }
+        }
+        let sql = change(&mut rng, open == [false; 3]);
+        let statements: Vec<&str> = sql.split("; ").collect();
+        let ordinary = !["VACUUM", "CLUSTER"].iter().any(|w| sql.contains(w));
+        if ordinary && rng.random_bool(0.2) {
+            // What never was is seen by nobody else, and afterwards not by the writer either.
+            let _ = writeln!(done, "undone: {sql}");
+            try_to(
+                &mut writer,
+                &format!("BEGIN; SAVEPOINT here; {}", statements.join("; ")),
+                &done,
+            );
+            assert_eq!(value::<String>(&mut writer, &differences, &[]), "", "inside of: {done}");
+            try_to(&mut writer, "ROLLBACK TO here", &done);
+            assert_eq!(value::<String>(&mut writer, &differences, &[]), "", "after: {done}");
+            try_to(&mut writer, "ROLLBACK", &done);
+        } else {
+            let _ = writeln!(done, "{sql}");
+            try_to(&mut writer, &sql, &done);
+        }
+        assert_eq!(value::<String>(&mut writer, &differences, &[]), "", "after: {done}");
+        for ((reader, open), begin) in readers.iter_mut().zip(&mut open).zip(begin) {
+            if !*open && rng.random_bool(0.3) {
+                execute(reader, begin);
+                *open = true;
+            }
+            assert_eq!(value::<String>(reader, &differences, &[]), "", "{begin}, after: {done}");
+        }
+    }
+}
+
+#[test]
+fn a_row_is_found_wherever_it_has_gone() {
+    one_run("int", "key", "");
+}
+
+#[test]
+fn so_is_one_whose_key_is_a_text() {
+    one_run("text", "key", "");
+}
+
+#[test]
+fn so_is_one_whose_key_is_its_tenants() {
+    one_run("bigint", "tenant, key", &format!(", '{}'", id("acme")));
+}
+
+/// A cursor sees what was there when it was opened, although later statements of its transaction have found later versions.
+#[test]
+fn a_cursor_keeps_to_its_own_version() {
+    let db = Db::new();
+    let mut c = world(&db, "int", "key");
+    let ask = format!(
+        "SELECT authz_can('{}', 'thing.view', 2) FROM generate_series(1, 4)",
+        id("alice")
+    );
+    let mut tx = c.transaction().expect("a transaction");
+    execute(&mut tx, &format!("DECLARE before NO SCROLL CURSOR FOR {ask}"));
+    assert!(value::<bool>(&mut tx, "FETCH before", &[]));
+    execute(&mut tx, "UPDATE public.thing SET team = NULL WHERE key = 2");
+    for _ in 0..3 {
+        assert!(!value::<bool>(&mut tx, &format!("{ask} LIMIT 1"), &[]));
+        assert!(value::<bool>(&mut tx, "FETCH before", &[]));
+    }
+}
+
+/// Pages leave the buffers and come back elsewhere.
+#[test]
+fn a_page_that_has_left_its_buffer_is_found_again() {
+    let cluster = Cluster::start(&["shared_buffers = 128kB"]);
+    let db = Db::on(&cluster.server, Start::Fixture);
+    let mut c = world(&db, "int", "key");
+    execute(
+        &mut c,
+        "CREATE TABLE filler AS SELECT repeat('x', 1000) AS x FROM generate_series(1, 4000)",
+    );
+    for _ in 0..5 {
+        assert_eq!(value::<String>(&mut c, &differences(""), &[]), "");
+        execute(
+            &mut c,
+            "SELECT count(*) FROM filler; UPDATE public.thing SET team = NULL WHERE key = 4",
+        );
+    }
+}
