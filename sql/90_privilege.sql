@@ -30,6 +30,8 @@ REVOKE ALL ON FUNCTION
     FROM PUBLIC;
 -- Who has privileged access is not everybody's business. (Whether one's own session is masked is asked by views.)
 REVOKE ALL ON FUNCTION authz.active_privileged_session(uuid, uuid) FROM PUBLIC;
+-- What is how sensitive is known to whoever classifies.
+REVOKE ALL ON FUNCTION authz.class_rank(text), authz.column_class(oid, smallint) FROM PUBLIC;
 -- They tell of authority without asking who wants to know.
 REVOKE ALL ON FUNCTION
     authz.holds(text, uuid, text, text),
