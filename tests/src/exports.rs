@@ -4,6 +4,7 @@ use postgres::Client;
 use uuid::Uuid;
 
 use crate::make::{self, id};
+pub use crate::session::act_as;
 use crate::{Db, Start, execute, report, value};
 
 /// What an application that exports may call.
@@ -142,15 +143,6 @@ impl Default for Exports {
 /// Defines the export of claims, with further arguments.
 pub fn define(more: &str) -> String {
     format!("SELECT authz_define_export('claims', 'public.claim', '{{{COLUMNS}}}', 'claim.export'{more})")
-}
-
-/// From here on the connection acts for that principal.
-#[track_caller]
-pub fn act_as(c: &mut Client, name: &str) {
-    execute(
-        c,
-        &format!("SELECT authz_set_session('{}', is_local => false)", id(name)),
-    );
 }
 
 /// A request for acme's claims, with further arguments, as SQL.

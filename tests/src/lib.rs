@@ -18,6 +18,7 @@ pub mod office;
 pub mod people;
 pub mod policy;
 pub mod reading;
+mod refusal;
 pub mod session;
 pub mod signer;
 
@@ -30,6 +31,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use postgres::error::DbError;
 use postgres::{Client, NoTls};
+
+pub use refusal::{denied, denied_with_hint, recorded, refused, refused_with_hint};
 
 /// A running server and how to reach it.
 #[derive(Debug, Clone)]
@@ -412,36 +415,4 @@ where
         Ok(value) => value,
         Err(e) => panic!("{}\nin: {sql}", report(&e)),
     }
-}
-
-/// Statements that must be refused with a given SQLSTATE, whose message, detail and hint together hold every one of
-/// the words (letter case aside). Returns that text.
-#[track_caller]
-pub fn refused(client: &mut impl postgres::GenericClient, sql: &str, sqlstate: &str, words: &[&str]) -> String {
-    let error = match client.batch_execute(sql) {
-        Ok(()) => panic!("accepted, though it must be refused with {sqlstate}: {sql}"),
-        Err(error) => error,
-    };
-    let e = error.as_db_error().unwrap_or_else(|| panic!("{error}\nin: {sql}"));
-    let text = describe(e);
-    assert_eq!(e.code().code(), sqlstate, "{text}\nin: {sql}");
-    for word in words {
-        assert!(
-            text.to_lowercase().contains(&word.to_lowercase()),
-            "nothing about {word:?} in: {text}\nin: {sql}"
-        );
-    }
-    text
-}
-
-/// Statements that must be refused, with a hint.
-#[track_caller]
-pub fn refused_with_hint(client: &mut impl postgres::GenericClient, sql: &str, sqlstate: &str, words: &[&str]) {
-    let text = refused(client, sql, sqlstate, words);
-    let hint = text
-        .split("HINT: ")
-        .nth(1)
-        .and_then(|rest| rest.lines().next())
-        .unwrap_or_default();
-    assert!(!hint.trim().is_empty(), "no hint in: {text}\nin: {sql}");
 }

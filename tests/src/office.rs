@@ -15,7 +15,9 @@ use postgres::Client;
 use uuid::Uuid;
 
 use crate::make::{self, id};
-use crate::{Db, execute, refused, report, value};
+pub use crate::recorded;
+pub use crate::session::act_as;
+use crate::{Db, denied, execute, value};
 
 /// Permissions of an administrator of a tenant.
 pub const ADMINISTRATION: [&str; 6] = [
@@ -125,15 +127,6 @@ impl Office {
     }
 }
 
-/// From here on the connection acts for that principal.
-#[track_caller]
-pub fn act_as(c: &mut Client, who: &str) {
-    execute(
-        c,
-        &format!("SELECT authz_set_session('{}', is_local => false)", id(who)),
-    );
-}
-
 /// Calls a function that returns an id.
 #[track_caller]
 pub fn made(c: &mut Client, call: &str) -> Uuid {
@@ -146,23 +139,8 @@ pub fn done(c: &mut Client, call: &str) {
     execute(c, &with_ids(&format!("SELECT {call}")));
 }
 
-/// A call that must be refused; see [`refused`]. Also that nothing of it stays and that it was recorded, once.
+/// A call that must be refused; see [`denied`].
 #[track_caller]
 pub fn refused_and_recorded(c: &mut Client, call: &str, sqlstate: &str, words: &[&str]) -> String {
-    let before = recorded(c);
-    let text = refused(c, &with_ids(&format!("SELECT {call}")), sqlstate, words);
-    assert_eq!(recorded(c) - before, 1, "recorded, once: {call}");
-    text
-}
-
-/// How many events this connection has handed over because their transaction rolls back (R53).
-#[track_caller]
-pub fn recorded(c: &mut Client) -> i64 {
-    let row = c
-        .query_one("SELECT to_jsonb(s) FROM authz_stats() AS s", &[])
-        .unwrap_or_else(|e| panic!("{}", report(&e)));
-    let stats: serde_json::Value = row.get(0);
-    stats["audit_logged"]
-        .as_i64()
-        .unwrap_or_else(|| panic!("no count of events in {stats}"))
+    denied(c, &with_ids(&format!("SELECT {call}")), sqlstate, words)
 }

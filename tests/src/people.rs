@@ -129,7 +129,7 @@ impl People {
     /// A connection of the reading role, in the session of somebody.
     pub fn of(&self, who: &str) -> Client {
         let mut c = self.db.connect_as(&self.app);
-        crate::office::act_as(&mut c, who);
+        crate::session::act_as(&mut c, who);
         c
     }
 

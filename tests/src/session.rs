@@ -21,6 +21,15 @@ pub fn fill(c: &mut Client) {
     make::assign_platform(c, id("carol"), "viewer");
 }
 
+/// From here on the connection acts for that principal.
+#[track_caller]
+pub fn act_as(c: &mut Client, who: &str) {
+    execute(
+        c,
+        &format!("SELECT authz_set_session('{}', is_local => false)", id(who)),
+    );
+}
+
 /// The two tenants, and login roles.
 pub struct World {
     /// Its database.
