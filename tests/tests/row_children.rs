@@ -1,5 +1,5 @@
 //! Children are searched for by their parents, where those are few; who sees everything is asked once; and either way they
-//! show what the check allows (R20, R26). Random policies over children are compared in `row_security.rs`.
+//! show what the check allows (R20, R26). Random policies over children are compared in `row_security/random.rs`.
 
 use authz_tests::make::{self, id};
 use authz_tests::{Db, execute, report, value};

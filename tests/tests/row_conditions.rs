@@ -1,5 +1,5 @@
 //! Conditions over any column of a row decide in every command as the check does: about the row that is there, and about
-//! the row as it is going to be (R24). Random policies are compared in `row_security.rs`; here is every way to write.
+//! the row as it is going to be (R24). Random policies are compared in `row_security/random.rs`; here is every way to write.
 
 use authz_tests::make::{self, id};
 use authz_tests::{Db, execute, report, value};
