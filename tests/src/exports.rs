@@ -4,7 +4,7 @@ use postgres::Client;
 use uuid::Uuid;
 
 use crate::make::{self, id};
-pub use crate::session::act_as;
+use crate::session::act_as;
 use crate::{Db, Start, execute, report, value};
 
 /// What an application that exports may call.

@@ -15,8 +15,7 @@ use postgres::Client;
 use uuid::Uuid;
 
 use crate::make::{self, id};
-pub use crate::recorded;
-pub use crate::session::act_as;
+use crate::session::act_as;
 use crate::{Db, denied, execute, value};
 
 /// Permissions of an administrator of a tenant.

@@ -2,17 +2,11 @@
 //! and by whom, and what was accessed while it was held.
 
 use authz_tests::make::{self, id};
+use authz_tests::session::act_as;
 use authz_tests::{Db, execute, refused, value};
 use postgres::Client;
 use serde_json::Value;
 use uuid::Uuid;
-
-fn act_as(c: &mut Client, name: &str) {
-    execute(
-        c,
-        &format!("SELECT authz_set_session('{}', is_local => false)", id(name)),
-    );
-}
 
 fn evidence(c: &mut Client, binding: Uuid) -> Value {
     value(

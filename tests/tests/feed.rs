@@ -1,7 +1,8 @@
 //! Feeds for a warehouse (R44): each row takes its boundary along, and copies that have lost it are found.
 
-use authz_tests::exports::{Exports, act_as};
+use authz_tests::exports::Exports;
 use authz_tests::make::{self, id};
+use authz_tests::session::act_as;
 use authz_tests::{execute, refused, refused_with_hint, value};
 use postgres::Client;
 

@@ -4,8 +4,8 @@ use std::sync::Barrier;
 
 use authz_tests::cluster::Cluster;
 use authz_tests::make::{self, id};
-use authz_tests::office::recorded;
 use authz_tests::people::People;
+use authz_tests::recorded;
 use authz_tests::{Db, Start, execute, refused, refused_with_hint, report, value};
 
 fn events(people: &People) -> Vec<String> {

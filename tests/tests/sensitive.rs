@@ -310,7 +310,7 @@ fn r70_classes_masks_and_views_survive_a_dump() {
     );
     assert_eq!(events, 0, "a restore invents no events");
     let mut reader = restored.connect_as(&people.app);
-    authz_tests::office::act_as(&mut reader, "hana");
+    authz_tests::session::act_as(&mut reader, "hana");
     assert_eq!(
         shown(&mut reader, authz_tests::people::SHOWN),
         before,

@@ -2,8 +2,8 @@
 //! else (R27, R41, R42; PITFALLS 11, 16, 23 to 27).
 
 use authz_tests::make::id;
-use authz_tests::office::act_as;
 use authz_tests::people::{People, shown};
+use authz_tests::session::act_as;
 use authz_tests::{execute, refused, report, value};
 use postgres::Client;
 

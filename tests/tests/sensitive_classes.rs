@@ -287,7 +287,7 @@ fn r70_a_class_that_comes_out_of_a_dump_is_obeyed() {
     restore(&after, &copy, &[]);
     let as_ida = |db: &Db| {
         let mut c = db.connect_as(&people.app);
-        authz_tests::office::act_as(&mut c, "ida");
+        authz_tests::session::act_as(&mut c, "ida");
         c
     };
     assert_eq!(seen(&mut as_ida(&copy), "coalesce(name, 'masked')"), "masked");

@@ -1,10 +1,11 @@
 //! Separation of duty (`authz.sod_constraint`): static whatever way authority changes, dynamic where it is used.
 
+use authz_tests::session::act_as;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
 use authz_tests::make::{self, id};
-use authz_tests::office::{Office, act_as, made, with_ids};
+use authz_tests::office::{Office, made, with_ids};
 use authz_tests::{Db, execute, refused, refused_with_hint, report, value};
 use postgres::Client;
 
