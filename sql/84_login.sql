@@ -231,7 +231,12 @@ CREATE FUNCTION authz_set_account_secrets(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
-    PERFORM authz.demand_writable();
+    PERFORM authz.demand_arguments('account.change_secrets', 'principal', principal::text);
+    IF NOT EXISTS (SELECT FROM authz.principal AS p WHERE p.principal_id = principal) THEN
+        PERFORM authz.refuse('account.change_secrets', NULL::uuid, 'principal', principal::text, 'unknown_principal', '42704',
+            format('principal %s does not exist', principal), 'It is not in authz.principal.',
+            'Create it with authz_upsert_profile at the first log-in.');
+    END IF;
     INSERT INTO authz.account_security AS a
         (principal_id, password_hash, mfa_secret_encrypted, mfa_enabled, email_verified, password_changed_at)
     VALUES (principal, password_hash, mfa_secret_encrypted, coalesce(mfa_enabled, false), coalesce(email_verified, false),

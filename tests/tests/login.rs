@@ -2,7 +2,7 @@
 //! for them gives out (R8). By login roles with what an authenticator or a web application is granted, and nothing else.
 
 use authz_tests::make::{self, id};
-use authz_tests::{Db, execute, refused, refused_with_hint, report, value};
+use authz_tests::{Db, denied_with_hint, execute, refused, refused_with_hint, report, value};
 use postgres::Client;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -557,6 +557,27 @@ fn r8_secrets_leave_through_their_function_only_and_not_while_locked() {
         &[&id("alice")],
     );
     assert_eq!(events, 3, "each look is recorded");
+}
+
+/// The words are those of a function, not of the constraint that would find it out, and the attempt is recorded (R8, R53).
+#[test]
+fn r8_secrets_of_nobody_are_refused_and_recorded() {
+    let (db, mut c, door) = world();
+    let mut d = db.connect_as(&door);
+    denied_with_hint(
+        &mut d,
+        "SELECT authz_set_account_secrets(NULL, 'hash')",
+        "22023",
+        &["argument principal is missing"],
+    );
+    denied_with_hint(
+        &mut d,
+        &format!("SELECT authz_set_account_secrets('{}', 'hash')", id("ghost")),
+        "42704",
+        &["does not exist", "not in authz.principal", "authz_upsert_profile"],
+    );
+    let accounts: i64 = value(&mut c, "SELECT count(*) FROM authz.account_security", &[]);
+    assert_eq!(accounts, 0);
 }
 
 #[test]
