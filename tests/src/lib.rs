@@ -21,6 +21,7 @@ pub mod reading;
 mod refusal;
 pub mod session;
 pub mod signer;
+pub mod waiting;
 
 use std::collections::HashMap;
 use std::ffi::c_int;

@@ -1,13 +1,14 @@
 //! A table, an audited view of it, and who reads it: what the tests of audited views start from.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use postgres::Client;
 use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::make::{self, id};
+use crate::waiting::soon;
 use crate::{Db, Server, Start, execute, report, value};
 
 /// A database with a table of ten rows and a view of it, an owner of both, and a reader who may read the view alone and
@@ -79,16 +80,6 @@ pub fn act(c: &mut Client, name: &str, request: &str) {
             id(name)
         ),
     );
-}
-
-/// Waits until it is so.
-#[track_caller]
-pub fn soon(what: &str, mut so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !so() {
-        assert!(begin.elapsed() < Duration::from_secs(30), "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Waits until nothing is on its way, and then a little for what should not come.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use authz_tests::cluster::Cluster;
 use authz_tests::make::{self, id};
+use authz_tests::waiting::soon;
 use authz_tests::{Db, Start, execute, refused, refused_with_hint, report, run, value};
 use postgres::{Client, GenericClient};
 use uuid::Uuid;
@@ -41,16 +42,6 @@ fn act_as(c: &mut Client, name: &str, context: &str) {
 
 fn count(c: &mut impl GenericClient) -> i64 {
     value(c, "SELECT count(*) FROM authz.access_audit_event", &[])
-}
-
-/// Waits until it is so, for at most 20 seconds.
-#[track_caller]
-fn soon(what: &str, mut so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !so() {
-        assert!(begin.elapsed() < Duration::from_secs(20), "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

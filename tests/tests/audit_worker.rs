@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use authz_tests::cluster::{Cluster, kill};
 use authz_tests::make::{self, id};
+use authz_tests::waiting::soon;
 use authz_tests::{Db, Server, Start, execute, refused, value};
 use postgres::Client;
 use uuid::Uuid;
@@ -65,15 +66,6 @@ fn statistics(c: &mut Client) -> (String, i64, i64, i64, i64) {
         )
         .unwrap();
     (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4))
-}
-
-#[track_caller]
-fn soon(what: &str, mut so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !so() {
-        assert!(begin.elapsed() < Duration::from_secs(30), "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Waits until nothing is on its way, and then a little for what should not come.

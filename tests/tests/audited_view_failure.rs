@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use authz_tests::cluster::{Cluster, kill};
 use authz_tests::make::id;
-use authz_tests::reading::{World, act, events, lines, logged, settle, soon};
+use authz_tests::reading::{World, act, events, lines, logged, settle};
+use authz_tests::waiting::{soon, until_it_waits};
 use authz_tests::{Server, execute, refused, refused_with_hint, value};
 use postgres::Client;
 
@@ -158,13 +159,7 @@ fn what_cannot_be_written_at_the_end_is_not_lost() {
             );
             std::thread::scope(|scope| {
                 let closing = scope.spawn(move || d.batch_execute("CLOSE c"));
-                soon("it waits", || {
-                    value::<i64>(
-                        &mut admin,
-                        "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'",
-                        &[&pid],
-                    ) == 1
-                });
+                until_it_waits(&mut admin, pid);
                 let _: bool = value(&mut admin, &format!("SELECT pg_{how}_backend($1)"), &[&pid]);
                 assert!(closing.join().expect("no panic").is_err(), "{how}");
             });

@@ -8,6 +8,7 @@ use authz_tests::casework::{ROLES, session};
 use authz_tests::make::id;
 use authz_tests::matrix::{FOREIGN_SECRETS, Matrix, SECRETS, seen, token, told};
 use authz_tests::office::with_ids;
+use authz_tests::waiting::until_it_waits;
 use authz_tests::{execute, refused, report, value};
 use postgres::{Client, NoTls, SimpleQueryMessage};
 use std::sync::{Arc, Mutex};
@@ -434,16 +435,10 @@ fn r62_a_revoked_user_does_not_get_the_row_that_he_waited_for() {
         &with_ids("BEGIN; UPDATE casework.case_record SET title = 'after' WHERE case_id = '{one}'"),
     );
     let mut ann = m.of("ann");
+    let pid: i32 = value(&mut ann, "SELECT pg_backend_pid()", &[]);
     let waiting = std::thread::spawn(move || told(&mut ann, "SELECT title FROM casework.case_record FOR UPDATE"));
     let mut watcher = m.owner();
-    while value::<i64>(
-        &mut watcher,
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        &[],
-    ) == 0
-    {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    until_it_waits(&mut watcher, pid);
     execute(
         &mut owner,
         &with_ids("UPDATE authz.tenant_membership SET status = 'revoked' WHERE principal_id = '{ann}'; COMMIT"),

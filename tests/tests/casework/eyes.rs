@@ -3,6 +3,7 @@
 use crate::{on_case, status};
 use authz_tests::casework::{Casework, act, assign, session};
 use authz_tests::make::{self, id};
+use authz_tests::waiting::until_it_waits;
 use authz_tests::{denied, execute, refused, report, value};
 use std::sync::{Arc, Barrier};
 
@@ -205,22 +206,12 @@ fn r30_of_two_approvers_at_once_one_approves() {
         &mut owner,
         &format!("BEGIN; SELECT FROM casework.case_decision WHERE decision_id = '{d}' FOR UPDATE"),
     );
-    let late = {
-        let w = w.clone();
-        std::thread::spawn(move || {
-            let mut ben = w.of("ben");
-            refused(&mut ben, &act("approve", d, "ben"), "42501", &["permission denied"])
-        })
-    };
+    let mut ben = w.of("ben");
+    let pid: i32 = value(&mut ben, "SELECT pg_backend_pid()", &[]);
+    let late =
+        std::thread::spawn(move || refused(&mut ben, &act("approve", d, "ben"), "42501", &["permission denied"]));
     let mut watcher = w.owner();
-    while value::<i64>(
-        &mut watcher,
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        &[],
-    ) == 0
-    {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    until_it_waits(&mut watcher, pid);
     execute(
         &mut owner,
         &format!(

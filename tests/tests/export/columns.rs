@@ -4,6 +4,7 @@ use crate::course::end;
 use crate::{approve, fetch, run};
 use authz_tests::exports::{Exports, download, exported, request, run_export};
 use authz_tests::make::{self, id};
+use authz_tests::waiting::soon;
 use authz_tests::{denied, execute, refused, value};
 use uuid::Uuid;
 
@@ -130,7 +131,7 @@ fn r32_a_class_that_rises_holds_for_what_was_asked_for_before() {
         let refusal = refused(&mut rex, &run(racing), "55000", &["not what was asked for"]);
         (rex, refusal)
     });
-    authz_tests::reading::soon("the run waits for the table of chunks", || {
+    soon("the run waits for the table of chunks", || {
         value(
             &mut w.admin,
             "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'authz.data_export_chunk'::regclass)",

@@ -2,6 +2,7 @@
 
 use crate::{approve, request, world};
 use authz_tests::make::{self, id};
+use authz_tests::waiting::until_it_waits;
 use authz_tests::{execute, refused, report, value};
 use std::time::Duration;
 
@@ -132,13 +133,7 @@ fn pitfall_17_who_waits_for_a_session_is_looked_at_again() {
         let waiting = std::thread::spawn(move || {
             refused(&mut who, &format!("SELECT {call}"), "42501", &["permission denied"]);
         });
-        authz_tests::reading::soon("it waits", || {
-            value::<i64>(
-                &mut w.admin,
-                "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'",
-                &[&pid],
-            ) == 1
-        });
+        until_it_waits(&mut w.admin, pid);
         execute(
             &mut w.admin,
             &format!(

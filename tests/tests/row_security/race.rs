@@ -2,26 +2,8 @@
 
 use crate::{act, application, small_world, titles};
 use authz_tests::make::{self, id};
+use authz_tests::waiting::until_it_waits;
 use authz_tests::{Db, execute, value};
-use postgres::Client;
-use std::time::{Duration, Instant};
-
-/// Waits until the backend waits for a lock.
-fn until_it_waits(admin: &mut Client, pid: i32) {
-    let begin = Instant::now();
-    loop {
-        let waits: bool = value(
-            admin,
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock')",
-            &[&pid],
-        );
-        if waits {
-            return;
-        }
-        assert!(begin.elapsed() < Duration::from_secs(20), "nobody waits");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// A writer revokes and overwrites in one transaction; somebody who waits for the row must not get what is in it now.
 /// `early`: the writer holds the row, and the other already waits, before the revocation.
