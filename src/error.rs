@@ -1,6 +1,7 @@
 //! Errors, one constructor a kind. Each has an SQLSTATE, a detail and a hint, and none tells of rows that the
 //! caller may not see.
 
+use crate::pg::server_log;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 
@@ -277,12 +278,14 @@ pub fn bad_token() -> ! {
 /// What was wrong with a token. Never sent to a client, not even to one that asks for the log by `client_min_messages`.
 pub fn log_bad_token(why: &str) {
     let message = format!("session token refused: {why}");
-    ErrorReport::new(
-        PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-        message,
-        "authz_ext",
-    )
-    .report(PgLogLevel::LOG_SERVER_ONLY);
+    server_log::uninterrupted(|| {
+        ErrorReport::new(
+            PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+            message,
+            "authz_ext",
+        )
+        .report(PgLogLevel::LOG_SERVER_ONLY);
+    });
 }
 
 /// 22023: a signing key that cannot be used.

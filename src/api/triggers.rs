@@ -195,6 +195,14 @@ fn check_registration(fired: &Fired<'_>, row: &Tuple<'_>) {
             "Views, materialized views and foreign tables cannot be protected: register the tables behind them.",
         );
     }
+    if user_table::is_temporary(&table) {
+        error::bad_resource_type(
+            PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+            &resource_type,
+            "What it names is a temporary table.".to_owned(),
+            "No other session can read it: register a table that stays.",
+        );
+    }
     for (role, types, hint) in ROLES {
         let Some(name) = fired.column(role).and_then(|c| row.name(c)) else {
             continue;

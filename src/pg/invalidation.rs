@@ -223,6 +223,11 @@ pub fn sequence() -> u64 {
     SEQUENCE.load(Relaxed)
 }
 
+/// Has something become of a registered table since that message?
+pub fn tables_changed_since(number: u64) -> bool {
+    Channel::TABLES.last().max(Channel::EVERYTHING.last()) > number
+}
+
 /// How many messages for channels this backend has received.
 pub fn received() -> u64 {
     RECEIVED.load(Relaxed)

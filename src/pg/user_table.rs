@@ -7,7 +7,7 @@ mod spots;
 use super::invalidation;
 use super::relation::{Relation, ScanKey, Snapshot, Tuple};
 use authz_engine::Key;
-use index::{Index, best_index, index_on};
+use index::{Index, Made, best_index, index_on};
 use pgrx::pg_sys;
 use uuid::Uuid;
 
@@ -79,7 +79,9 @@ struct Leaf {
     columns: Columns,
     index: Option<Index>,
     /// Indexes that begin with the column of a [`Place`].
-    places: [Option<pg_sys::Oid>; Place::ALL.len()],
+    places: [Option<Made>; Place::ALL.len()],
+    /// The last message that it is known to be right by.
+    as_of: u64,
 }
 
 /// A column that says where a row is.
@@ -146,6 +148,9 @@ impl UserTable {
         while let Some(oid) = todo.pop() {
             invalidation::watch_table(oid);
             let relation = Relation::open(oid).ok_or("its table has been dropped")?;
+            if is_temporary(&relation) {
+                return Err("its table, or a partition of it, is temporary: no other session can read it".to_owned());
+            }
             match kind_of(&relation) {
                 b'r' => leaves.push(Leaf::resolve(&relation, names)?),
                 b'p' => {}
@@ -199,6 +204,7 @@ impl UserTable {
 
 impl Leaf {
     fn resolve(relation: &Relation, names: &ColumnNames) -> Result<Leaf, String> {
+        let as_of = invalidation::sequence();
         let need = |name: &str, types| column(relation, name, types).map_err(|p| problem(name, &p));
         let may = |name: &Option<String>, types| name.as_deref().map(|n| need(n, types)).transpose();
         let columns = Columns {
@@ -217,7 +223,13 @@ impl Leaf {
             index: best_index(relation, &columns),
             places: Place::ALL.map(|p| p.column(&columns).and_then(|c| index_on(relation, c))),
             columns,
+            as_of,
         })
+    }
+
+    /// Can the index be searched? Whoever opens the table may have waited for somebody who has dropped it.
+    fn serves(&self, index: Made) -> bool {
+        index.has_every_row() && (!invalidation::tables_changed_since(self.as_of) || index.exists())
     }
 
     fn is_searchable(&self, wanted: &Wanted<'_>) -> bool {
@@ -225,9 +237,10 @@ impl Leaf {
         let searchable = |(place, ids): &(Place, Vec<Uuid>)| {
             ids.is_empty()
                 || place.column(columns).is_none_or(|c| c.column_type == ColumnType::Uuid)
-                    && (place.column(columns).is_none() || self.places[*place as usize].is_some())
+                    && (place.column(columns).is_none() || self.places[*place as usize].is_some_and(|i| self.serves(i)))
         };
-        let keys_searchable = wanted.keys.is_empty() || self.index.is_some_and(|i| !i.tenant_first);
+        let by_key = |i: Index| !i.tenant_first && self.serves(i.made);
+        let keys_searchable = wanted.keys.is_empty() || self.index.is_some_and(by_key);
         !wanted.everywhere && keys_searchable && wanted.ids.iter().all(searchable)
     }
 
@@ -244,13 +257,13 @@ impl Leaf {
         for (place, ids) in wanted.ids {
             if let (Some(column), Some(index)) = (place.column(columns), self.places[*place as usize]) {
                 for id in ids {
-                    relation.scan_active(Some(index), &[ScanKey::uuid(column.attno, id)], &mut row);
+                    relation.scan_active(Some(index.oid), &[ScanKey::uuid(column.attno, id)], &mut row);
                 }
             }
         }
         if let Some(index) = self.index {
             for key in wanted.keys.iter().filter_map(|k| columns.key.equal(k)) {
-                relation.scan_active(Some(index.oid), &[key.collated(index.collation)], &mut row);
+                relation.scan_active(Some(index.made.oid), &[key.collated(index.collation)], &mut row);
             }
         }
     }
@@ -266,18 +279,19 @@ impl Leaf {
         let tenant_attno = self.columns.tenant.attno;
         let mut row = |t: &Tuple<'_>| {
             let boundary = self.columns.read(t);
-            let wanted = tenant.is_none() || boundary.tenant == tenant;
+            // An index can have a collation, or operators, by which other keys are equal.
+            let wanted = boundary.key == *key && (tenant.is_none() || boundary.tenant == tenant);
             !wanted || each(boundary, t)
         };
-        match (self.index, tenant) {
+        match (self.index.filter(|i| self.serves(i.made)), tenant) {
             (None, _) => relation.scan_active(None, &[key_scan], row),
             (Some(index), None) if index.tenant_first => {
                 // Only (tenant, key): visit each tenant that the index has, one descent for it and one for the key.
                 let mut last = None;
                 let mut more = true;
-                while let Some(tenant) = next_tenant(&relation, index.oid, tenant_attno, last) {
+                while let Some(tenant) = next_tenant(&relation, index.made.oid, tenant_attno, last) {
                     let keys = [ScanKey::uuid(tenant_attno, &tenant), key_scan.collated(index.collation)];
-                    relation.scan_active(Some(index.oid), &keys, |t| {
+                    relation.scan_active(Some(index.made.oid), &keys, |t| {
                         more = row(t);
                         more
                     });
@@ -288,11 +302,12 @@ impl Leaf {
                 }
                 // Rows of no tenant come last in the index.
                 let keys = [ScanKey::null(tenant_attno), key_scan.collated(index.collation)];
-                relation.scan_active(Some(index.oid), &keys, row);
+                relation.scan_active(Some(index.made.oid), &keys, row);
             }
             (Some(index), _) => {
                 let within = tenant.filter(|_| index.tenant_first);
-                if index.unique && self.revisit(&relation, key, within, &mut row) {
+                let unique = index.is_unique();
+                if unique && self.revisit(&relation, key, within, &mut row) {
                     return;
                 }
                 let key_scan = key_scan.collated(index.collation);
@@ -300,11 +315,11 @@ impl Leaf {
                     Some(tenant) => vec![ScanKey::uuid(tenant_attno, tenant), key_scan],
                     None => vec![key_scan],
                 };
-                relation.scan_active(Some(index.oid), &keys, |t| {
-                    if let Some(spot) = t.spot().filter(|_| index.unique) {
+                relation.scan_active(Some(index.made.oid), &keys, |t| {
+                    if let Some(spot) = t.spot().filter(|_| unique) {
                         spots::note(self.oid, within, key, spot);
                     }
-                    row(t) && !index.unique
+                    row(t) && !unique
                 });
             }
         }
@@ -359,6 +374,12 @@ impl Columns {
             parent: self.parent.and_then(|c| c.key(row)),
         }
     }
+}
+
+/// Is it a temporary table, of whatever session?
+pub fn is_temporary(relation: &Relation) -> bool {
+    // SAFETY: an open relation has its pg_class row.
+    unsafe { (*(*relation.raw()).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP }
 }
 
 /// `relkind`.

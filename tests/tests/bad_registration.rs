@@ -93,6 +93,15 @@ fn a_resource_type_that_does_not_fit_is_refused() {
         &["deleted_at"],
     );
     execute(&mut c, "CREATE SEQUENCE public.numbers");
+    execute(&mut c, "CREATE TEMP TABLE brief (LIKE public.case_record)");
+    register(
+        &mut c,
+        "pg_temp.brief",
+        both,
+        "'case_id', 'tenant_id'",
+        "42809",
+        &["odd", "temporary"],
+    );
     for target in ["public.case_view", "public.case_copy", "public.numbers"] {
         register(&mut c, target, both, "'case_id', 'tenant_id'", "42809", &["odd"]);
     }

@@ -14,12 +14,18 @@ const KEYS: i32 = 12;
 
 /// Alice sees things of the team, which is one of acme's.
 fn world(db: &Db, key: &str, unique: &str) -> Client {
+    world_of(db, key, unique, "", "")
+}
+
+/// The same with a table that is made in parts.
+fn world_of(db: &Db, key: &str, unique: &str, partitioned: &str, partitions: &str) -> Client {
     let mut c = db.connect();
     execute(
         &mut c,
         &format!(
             "CREATE TABLE public.thing (tenant uuid NOT NULL, key {key} NOT NULL, team uuid, note text,
-                 CONSTRAINT thing_pkey PRIMARY KEY ({unique}));
+                 CONSTRAINT thing_pkey PRIMARY KEY ({unique})) {partitioned};
+             {partitions};
              INSERT INTO authz.resource_type (resource_type, target, key_column, tenant_column, team_column)
              VALUES ('thing', 'public.thing', 'key', 'tenant', 'team');
              INSERT INTO authz.permission_definition (permission_code, resource_type, action_code)
@@ -108,6 +114,10 @@ fn try_to(c: &mut Client, sql: &str, done: &str) {
 }
 
 fn one_run(key: &str, unique: &str, more_arguments: &str) {
+    one_run_in(|db| world(db, key, unique), more_arguments);
+}
+
+fn one_run_in(world: impl Fn(&Db) -> Client, more_arguments: &str) {
     let seed: u64 = std::env::var("AUTHZ_SEED").ok().map_or_else(
         || rand::random_range(0..1_000_000_000),
         |seed| seed.parse().expect("AUTHZ_SEED is a number"),
@@ -115,7 +125,7 @@ fn one_run(key: &str, unique: &str, more_arguments: &str) {
     println!("AUTHZ_SEED={seed} repeats this run");
     let mut rng = StdRng::seed_from_u64(seed);
     let db = Db::new();
-    let mut writer = world(&db, key, unique);
+    let mut writer = world(&db);
     let mut readers = [db.connect(), db.connect(), db.connect()];
     let begin = [
         "BEGIN",
@@ -178,6 +188,71 @@ fn so_is_one_whose_key_is_its_tenants() {
     one_run("bigint", "tenant, key", &format!(", '{}'", id("acme")));
 }
 
+/// In partitions a row moves when its key does, and each of them may hold the key.
+#[test]
+fn so_is_one_that_moves_between_partitions() {
+    let partitions: Vec<String> = (0..3)
+        .map(|n| {
+            format!(
+                "CREATE TABLE public.thing_{n} PARTITION OF public.thing FOR VALUES WITH (MODULUS 3, REMAINDER {n})"
+            )
+        })
+        .collect();
+    let partitions = partitions.join("; ");
+    one_run_in(
+        |db| world_of(db, "int", "key", "PARTITION BY HASH (key)", &partitions),
+        "",
+    );
+}
+
+/// The same key in two partitions is ambiguous, whichever of the rows was found before; what is detached is not there.
+#[test]
+fn a_key_that_is_in_two_partitions_is_ambiguous() {
+    let db = Db::new();
+    let of = |tenant: &str| {
+        format!(
+            "CREATE TABLE public.thing_{tenant} PARTITION OF public.thing FOR VALUES IN ('{}')",
+            id(tenant)
+        )
+    };
+    let mut c = world_of(
+        &db,
+        "int",
+        "tenant, key",
+        "PARTITION BY LIST (tenant)",
+        &format!("{}; {}", of("acme"), of("globex")),
+    );
+    let ask = format!("SELECT authz_can('{}', 'thing.view', 2)", id("alice"));
+    let asked = format!("SELECT authz_can('{}', 'thing.view', 2, '{}')", id("alice"), id("acme"));
+    let mut can = |sql: &str| -> [bool; 3] {
+        execute(&mut c, sql);
+        [&ask, &ask, &asked].map(|question| value(&mut c, question, &[]))
+    };
+    assert_eq!(can(""), [true; 3]);
+    for index in [
+        "",
+        "CREATE UNIQUE INDEX ON public.thing_acme (key); CREATE UNIQUE INDEX ON public.thing_globex (key)",
+    ] {
+        assert_eq!(can(index), [true; 3]);
+        let other = format!("INSERT INTO public.thing VALUES ('{}', 2, NULL, 'other')", id("globex"));
+        assert_eq!(can(&other), [false, false, true]);
+        assert_eq!(
+            can("ALTER TABLE public.thing DETACH PARTITION public.thing_globex"),
+            [true; 3]
+        );
+        let attach = format!(
+            "ALTER TABLE public.thing ATTACH PARTITION public.thing_globex FOR VALUES IN ('{}')",
+            id("globex")
+        );
+        assert_eq!(can(&attach), [false, false, true]);
+        assert_eq!(can("DELETE FROM public.thing WHERE note = 'other'"), [true; 3]);
+        let swap = format!("UPDATE public.thing SET tenant = '{}' WHERE key = 2", id("globex"));
+        assert_eq!(can(&swap), [false; 3]);
+        let back = format!("UPDATE public.thing SET tenant = '{}' WHERE key = 2", id("acme"));
+        assert_eq!(can(&back), [true; 3]);
+    }
+}
+
 /// A cursor sees what was there when it was opened, although later statements of its transaction have found later versions.
 #[test]
 fn a_cursor_keeps_to_its_own_version() {
@@ -214,4 +289,28 @@ fn a_page_that_has_left_its_buffer_is_found_again() {
             "SELECT count(*) FROM filler; UPDATE public.thing SET team = NULL WHERE key = 4",
         );
     }
+}
+
+/// Being asked about counts as a use of a page, so that it stays in its buffer longer than what is read once.
+#[test]
+fn a_page_that_is_asked_about_stays() {
+    let cluster = Cluster::start(&[]);
+    let db = Db::on(&cluster.server, Start::Fixture);
+    execute(&mut world(&db, "int", "key"), "CREATE EXTENSION pg_buffercache");
+    let name = db.name.clone();
+    std::mem::forget(db);
+    let cluster = cluster.restart(&[]);
+    let mut c = cluster.server.connect(&name, "postgres");
+    let ask = format!(
+        "SELECT bool_and(authz_can('{}', 'thing.view', 2)) FROM generate_series(1, 500)",
+        id("alice")
+    );
+    assert!(value::<bool>(&mut c, &ask, &[]));
+    let uses: i16 = value(
+        &mut c,
+        "SELECT usagecount FROM pg_buffercache
+          WHERE relfilenode = pg_relation_filenode('thing') AND relforknumber = 0 AND relblocknumber = 0",
+        &[],
+    );
+    assert!(uses >= 4, "{uses}");
 }

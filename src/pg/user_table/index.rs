@@ -7,14 +7,76 @@ use pgrx::{PgRelation, pg_sys};
 /// An index that finds rows by their key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Index {
-    pub(super) oid: pg_sys::Oid,
+    pub(super) made: Made,
     /// Its collation for the key.
     pub(super) collation: pg_sys::Oid,
     /// Tenant first, then the key?
     pub(super) tenant_first: bool,
-    /// At most one row a key, or a tenant and key?
-    pub(super) unique: bool,
+    unique: bool,
 }
+
+impl Index {
+    /// Does the running statement see at most one row a key, or a tenant and key? Of what was there before the index it
+    /// may see more.
+    pub(super) fn is_unique(&self) -> bool {
+        self.unique && self.made.is_settled()
+    }
+}
+
+/// An index, and what made it what it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    pub(super) oid: pg_sys::Oid,
+    /// The transaction that wrote its row of pg_index.
+    by: u32,
+    /// Rows whose chains of versions were broken when it was made are in it under their newest key alone.
+    broken: bool,
+}
+
+impl Made {
+    fn of(index: &PgRelation) -> Made {
+        // SAFETY: the relation cache has a copy of the row of every open index.
+        let (by, broken) = unsafe {
+            let row = &*(*index.rd_indextuple).t_data;
+            let frozen = u32::from(row.t_infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN;
+            let by = if frozen {
+                pg_sys::FrozenTransactionId
+            } else {
+                row.t_choice.t_heap.t_xmin
+            };
+            (by.into_inner(), (*index.rd_index).indcheckxmin)
+        };
+        Made {
+            oid: index.oid(),
+            by,
+            broken,
+        }
+    }
+
+    /// Do all snapshots of this transaction see it? Then none of them sees rows as they were before.
+    fn is_settled(self) -> bool {
+        // SAFETY: reads a variable of the backend.
+        let oldest = unsafe { pg_sys::TransactionXmin }.into_inner();
+        let special = pg_sys::FirstNormalTransactionId.into_inner();
+        if self.by < special || oldest < special {
+            self.by < oldest
+        } else {
+            (self.by.wrapping_sub(oldest) as i32) < 0
+        }
+    }
+
+    /// Does it lead to every row that the running statement may see? As the planner decides it.
+    pub(super) fn has_every_row(self) -> bool {
+        !self.broken || self.is_settled()
+    }
+
+    /// Has it not been dropped?
+    pub(super) fn exists(self) -> bool {
+        // SAFETY: a syscache look-up.
+        unsafe { pg_sys::get_rel_relkind(self.oid) != 0 }
+    }
+}
+
 /// The indexes of a table that can be searched for every row: valid B-trees that are not partial, each with its
 /// column numbers.
 fn usable_indexes<T>(relation: &Relation, mut choose: impl FnMut(&PgRelation, &[i16]) -> Option<T>) -> Vec<T> {
@@ -35,7 +97,8 @@ fn usable_indexes<T>(relation: &Relation, mut choose: impl FnMut(&PgRelation, &[
     }
 }
 
-/// The index that finds rows by key with least work: key first before tenant first, unique before not.
+/// The index that finds rows by key with least work: key first before tenant first, unique before not. One that does not lead
+/// to every row yet only where there is no other.
 pub(super) fn best_index(relation: &Relation, columns: &Columns) -> Option<Index> {
     let (key, tenant) = (columns.key.attno, columns.tenant.attno);
     usable_indexes(relation, |index, attnos| {
@@ -47,22 +110,22 @@ pub(super) fn best_index(relation: &Relation, columns: &Columns) -> Option<Index
         // SAFETY: the arrays of an open index have an element for each of its key columns.
         let (form, collation) = unsafe { (&*index.rd_index, *index.rd_indcollation.add(position)) };
         Some(Index {
-            oid: index.oid(),
+            made: Made::of(index),
             collation,
             tenant_first: position == 1,
             unique: attnos.len() == position + 1 && form.indisunique && form.indimmediate,
         })
     })
     .into_iter()
-    .min_by_key(|i| (i.tenant_first, !i.unique))
+    .min_by_key(|i| (!i.made.has_every_row(), i.tenant_first, !i.unique))
 }
 
 /// An index that begins with a column: the narrowest.
-pub(super) fn index_on(relation: &Relation, column: Column) -> Option<pg_sys::Oid> {
+pub(super) fn index_on(relation: &Relation, column: Column) -> Option<Made> {
     usable_indexes(relation, |index, attnos| {
-        (attnos.first() == Some(&column.attno)).then(|| (attnos.len(), index.oid()))
+        (attnos.first() == Some(&column.attno)).then(|| (attnos.len(), Made::of(index)))
     })
     .into_iter()
-    .min_by_key(|(columns, _)| *columns)
-    .map(|(_, oid)| oid)
+    .min_by_key(|(columns, made)| (!made.has_every_row(), *columns))
+    .map(|(_, made)| made)
 }
