@@ -3,6 +3,7 @@
 use authz_tests::make::{can, id};
 use authz_tests::office::{Office, made, with_ids};
 use authz_tests::{execute, refused, value};
+use postgres::Client;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
@@ -50,15 +51,23 @@ fn two_at_once_do_it_once() {
                 );
             }
         }
-        let open: i64 = value(
-            &mut owner,
-            "SELECT (SELECT count(*) FROM authz.principal_role_assignment WHERE principal_id = $1 AND active_until > now())
-                  + (SELECT count(*) FROM authz.resource_access_grant WHERE grantee_principal_id = $1 AND active_until > now())
-                  + (SELECT count(*) FROM authz.team_membership_history WHERE principal_id = $1 AND active_until > now())",
-            &[&id("alice")],
+        assert_eq!(
+            open_of_alice(&mut owner),
+            0,
+            "round {round}: what the revoked membership carried"
         );
-        assert_eq!(open, 0, "round {round}: what the revoked membership carried");
     }
+}
+
+/// How many assignments, grants and team memberships of Alice are in force, or will be.
+fn open_of_alice(owner: &mut Client) -> i64 {
+    value(
+        owner,
+        "SELECT (SELECT count(*) FROM authz.principal_role_assignment WHERE principal_id = $1 AND active_until > now())
+              + (SELECT count(*) FROM authz.resource_access_grant WHERE grantee_principal_id = $1 AND active_until > now())
+              + (SELECT count(*) FROM authz.team_membership_history WHERE principal_id = $1 AND active_until > now())",
+        &[&id("alice")],
+    )
 }
 
 /// A membership that ends while something is given to it takes that with it: nothing comes back to life later.
@@ -85,14 +94,7 @@ fn giving_and_revoking_at_once_leave_nothing_open() {
             !can(&mut owner, id("alice"), "case.view", id("affair")),
             "round {round}: {outcomes:?}"
         );
-        let open: i64 = value(
-            &mut owner,
-            "SELECT (SELECT count(*) FROM authz.principal_role_assignment WHERE principal_id = $1 AND active_until > now())
-                  + (SELECT count(*) FROM authz.resource_access_grant WHERE grantee_principal_id = $1 AND active_until > now())
-                  + (SELECT count(*) FROM authz.team_membership_history WHERE principal_id = $1 AND active_until > now())",
-            &[&id("alice")],
-        );
-        assert_eq!(open, 0, "round {round}: {outcomes:?}");
+        assert_eq!(open_of_alice(&mut owner), 0, "round {round}: {outcomes:?}");
     }
 }
 

@@ -1,10 +1,26 @@
 //! Whose rows: of each identity across a cursor, of nobody, of the owner, of who sees everything (R20, R21).
 
-use crate::allowed;
-use crate::{PROTECT, act, application, become_, keys, small_world, titles};
+use crate::{PROTECT, act, allowed, application, become_, keys, small_world, titles};
 use authz_tests::make::{self, id};
 use authz_tests::{Db, execute, refused, report, value};
+use postgres::Client;
 use std::time::{Duration, Instant};
+
+/// Somebody who sees every case of every tenant.
+fn platform_auditor(c: &mut Client) {
+    make::role(
+        c,
+        "auditor",
+        &[
+            "case.view",
+            "case.view_restricted",
+            "case.view_sealed",
+            "case.view_deleted",
+        ],
+    );
+    make::principal(c, "auditor");
+    make::assign_platform(c, id("auditor"), "auditor");
+}
 
 #[test]
 fn a_cursor_across_identities_shows_each_what_is_theirs() {
@@ -24,18 +40,7 @@ fn a_cursor_across_identities_shows_each_what_is_theirs() {
             id("blue")
         ),
     );
-    make::role(
-        &mut c,
-        "auditor",
-        &[
-            "case.view",
-            "case.view_restricted",
-            "case.view_sealed",
-            "case.view_deleted",
-        ],
-    );
-    make::principal(&mut c, "auditor");
-    make::assign_platform(&mut c, id("auditor"), "auditor");
+    platform_auditor(&mut c);
     let role = application(&db, &mut c);
     let mut app = db.connect_as(&role);
     for opener in ["alice", "auditor"] {
@@ -137,18 +142,7 @@ fn an_allow_rule_for_everybody_begins_on_time() {
 fn a_platform_auditor_sees_exactly_what_the_check_allows() {
     let db = Db::new();
     let (mut c, _) = small_world(&db);
-    make::role(
-        &mut c,
-        "auditor",
-        &[
-            "case.view",
-            "case.view_restricted",
-            "case.view_sealed",
-            "case.view_deleted",
-        ],
-    );
-    make::principal(&mut c, "auditor");
-    make::assign_platform(&mut c, id("auditor"), "auditor");
+    platform_auditor(&mut c);
     execute(
         &mut c,
         &format!(
