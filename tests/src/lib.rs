@@ -10,6 +10,7 @@
 //! | `AUTHZ_RUNUSER` | account for further clusters, where the tests themselves run as root |
 
 pub mod casework;
+pub mod chance;
 pub mod cluster;
 pub mod exports;
 pub mod make;

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use authz_tests::policy::{Policy, Question};
-use authz_tests::{Db, Start, execute, report};
+use authz_tests::{Db, Start, chance, execute, report};
 use postgres::Client;
 use postgres::types::Json;
 use serde_json::{Value, json};
@@ -20,11 +20,6 @@ const ROUNDS: usize = 5;
 const QUESTIONS: usize = 200;
 /// Differences are listed up to here; the first ones tell the most.
 const SHOWN: usize = 6;
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
-}
 
 #[derive(Default)]
 struct Found {
@@ -179,9 +174,8 @@ fn database_time(client: &mut Client) -> i64 {
 
 #[test]
 fn engine_and_oracle_agree() {
-    let seed = number("AUTHZ_SEED").unwrap_or_else(|| rand::random_range(0..1_000_000_000));
-    let policies = number("AUTHZ_POLICIES").unwrap_or(POLICIES);
-    println!("AUTHZ_SEED={seed} repeats this run");
+    let seed = chance::seed();
+    let policies = chance::number("AUTHZ_POLICIES").unwrap_or(POLICIES);
     let found = Found::default();
     let next = AtomicU64::new(0);
     std::thread::scope(|scope| {

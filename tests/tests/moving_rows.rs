@@ -4,7 +4,7 @@
 
 use authz_tests::cluster::Cluster;
 use authz_tests::make::{self, id};
-use authz_tests::{Db, Start, execute, report, value};
+use authz_tests::{Db, Start, chance, execute, report, value};
 use postgres::Client;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -118,11 +118,7 @@ fn one_run(key: &str, unique: &str, more_arguments: &str) {
 }
 
 fn one_run_in(world: impl Fn(&Db) -> Client, more_arguments: &str) {
-    let seed: u64 = std::env::var("AUTHZ_SEED").ok().map_or_else(
-        || rand::random_range(0..1_000_000_000),
-        |seed| seed.parse().expect("AUTHZ_SEED is a number"),
-    );
-    println!("AUTHZ_SEED={seed} repeats this run");
+    let seed = chance::seed();
     let mut rng = StdRng::seed_from_u64(seed);
     let db = Db::new();
     let mut writer = world(&db);

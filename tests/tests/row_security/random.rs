@@ -6,7 +6,7 @@ mod writing;
 use crate::{Key, PROTECT, act, application, keys, without_ambiguous};
 use authz_tests::make::{self, id};
 use authz_tests::policy::Policy;
-use authz_tests::{Db, execute, value};
+use authz_tests::{Db, chance, execute, value};
 use postgres::Client;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,11 +20,6 @@ const CONTEXTS: [&str; 3] = [
     r#"{"mfa": true, "region": "eu", "level": 2}"#,
     r#"{"mfa": false, "region": "us", "level": 4, "ticket": "T-1"}"#,
 ];
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
-}
 
 struct World {
     db: Db,
@@ -165,9 +160,8 @@ fn one_policy(seed: u64) -> BTreeMap<&'static str, (u64, u64)> {
 
 #[test]
 fn rows_shown_are_the_rows_that_the_check_allows() {
-    let seed = number("AUTHZ_SEED").unwrap_or_else(|| rand::random_range(0..1_000_000_000));
-    let policies = number("AUTHZ_POLICIES").unwrap_or(POLICIES);
-    println!("AUTHZ_SEED={seed} repeats this run");
+    let seed = chance::seed();
+    let policies = chance::number("AUTHZ_POLICIES").unwrap_or(POLICIES);
     let next = AtomicU64::new(0);
     let seen = std::sync::Mutex::new(BTreeMap::<&str, (u64, u64)>::new());
     std::thread::scope(|scope| {
