@@ -277,22 +277,27 @@ impl Leaf {
             return;
         };
         let tenant_attno = self.columns.tenant.attno;
+        // What `each` returns, or `None` for another row.
         let mut row = |t: &Tuple<'_>| {
             let boundary = self.columns.read(t);
             // An index can have a collation, or operators, by which other keys are equal.
             let wanted = boundary.key == *key && (tenant.is_none() || boundary.tenant == tenant);
-            !wanted || each(boundary, t)
+            wanted.then(|| each(boundary, t))
         };
-        match (self.index.filter(|i| self.serves(i.made)), tenant) {
-            (None, _) => relation.scan_active(None, &[key_scan], row),
-            (Some(index), None) if index.tenant_first => {
+        let Some(index) = self.index.filter(|i| self.serves(i.made)) else {
+            relation.scan_active(None, &[key_scan], |t| row(t) != Some(false));
+            return;
+        };
+        let key_scan = key_scan.collated(index.collation);
+        match tenant {
+            None if index.tenant_first => {
                 // Only (tenant, key): visit each tenant that the index has, one descent for it and one for the key.
                 let mut last = None;
                 let mut more = true;
                 while let Some(tenant) = next_tenant(&relation, index.made.oid, tenant_attno, last) {
-                    let keys = [ScanKey::uuid(tenant_attno, &tenant), key_scan.collated(index.collation)];
+                    let keys = [ScanKey::uuid(tenant_attno, &tenant), key_scan];
                     relation.scan_active(Some(index.made.oid), &keys, |t| {
-                        more = row(t);
+                        more = row(t) != Some(false);
                         more
                     });
                     if !more {
@@ -301,16 +306,19 @@ impl Leaf {
                     last = Some(tenant);
                 }
                 // Rows of no tenant come last in the index.
-                let keys = [ScanKey::null(tenant_attno), key_scan.collated(index.collation)];
-                relation.scan_active(Some(index.made.oid), &keys, row);
+                let keys = [ScanKey::null(tenant_attno), key_scan];
+                relation.scan_active(Some(index.made.oid), &keys, |t| row(t) != Some(false));
             }
-            (Some(index), _) => {
+            _ => {
                 let within = tenant.filter(|_| index.tenant_first);
                 let unique = index.is_unique();
-                if unique && self.revisit(&relation, key, within, &mut row) {
+                // What is visible where the row was found last, and has the key, is the only row that has it.
+                if unique
+                    && let Some(spot) = spots::known(self.oid, within, key)
+                    && relation.revisit(spot, |t| row(t).is_some())
+                {
                     return;
                 }
-                let key_scan = key_scan.collated(index.collation);
                 let keys = match &within {
                     Some(tenant) => vec![ScanKey::uuid(tenant_attno, tenant), key_scan],
                     None => vec![key_scan],
@@ -319,32 +327,10 @@ impl Leaf {
                     if let Some(spot) = t.spot().filter(|_| unique) {
                         spots::note(self.oid, within, key, spot);
                     }
-                    row(t) && !unique
+                    row(t) != Some(false) && !unique
                 });
             }
         }
-    }
-
-    /// Looks where the row was found last: what is visible there and has the key is the only row that has it.
-    fn revisit(
-        &self,
-        relation: &Relation,
-        key: &Key,
-        within: Option<Uuid>,
-        mut row: impl FnMut(&Tuple<'_>) -> bool,
-    ) -> bool {
-        let Columns {
-            key: column, tenant, ..
-        } = &self.columns;
-        spots::known(self.oid, within, key).is_some_and(|spot| {
-            relation.revisit(spot, |t| {
-                let is_it = column.key(t).as_ref() == Some(key) && (within.is_none() || t.uuid(tenant.attno) == within);
-                if is_it {
-                    row(t);
-                }
-                is_it
-            })
-        })
     }
 }
 

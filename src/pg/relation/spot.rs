@@ -6,7 +6,7 @@ use pgrx::{itemptr, pg_sys};
 use std::cell::Cell;
 
 /// Where a version of a row was found: a hint, and nothing to rely on. It may be another row's by now, or of another page.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Spot {
     tid: pg_sys::ItemPointerData,
     buffer: pg_sys::Buffer,
