@@ -52,7 +52,7 @@ SELECT :'aud'::uuid AS principal, tenant_id AS tenant, case_id AS resource
 -- More than a backend remembers the places of, whatever the scale.
 CREATE TABLE bench.forgotten AS
 SELECT :'aud'::uuid AS principal, tenant_id AS tenant, case_id AS resource
-  FROM (SELECT case_id, tenant_id FROM bench.case_record ORDER BY md5(case_id::text) LIMIT 40000) AS x;
+  FROM (SELECT case_id, tenant_id FROM bench.case_record ORDER BY md5(case_id::text) LIMIT 200000) AS x;
 CREATE TABLE bench.foreigner AS SELECT :'mgr'::uuid AS principal, tenant, resource FROM bench.aud WHERE tenant <> :'tenant1';
 CREATE TABLE bench.gone AS SELECT :'gone'::uuid AS principal, tenant, resource FROM bench.mgr;
 CREATE TABLE bench.missing AS SELECT principal, tenant, gen_random_uuid() AS resource FROM bench.mgr;
