@@ -376,8 +376,14 @@ fn plans_of_who_sees_everything() {
                 .map(|row| row.get(0))
                 .collect()
         };
-        become_(&mut app, "auditor", None, false);
-        assert_eq!(shown(&mut app).len(), 420, "{key}");
+        // The plan as somebody else gets it who runs it after the auditor.
+        let mut plan_for = |principal: &str, tenant: Option<&str>| {
+            execute(&mut app, "DISCARD PLANS");
+            become_(&mut app, "auditor", None, false);
+            assert_eq!(shown(&mut app).len(), 420, "{key}");
+            become_(&mut app, principal, tenant, false);
+            (plan(&mut app, "EXECUTE p"), shown(&mut app))
+        };
         for (principal, tenant) in [
             ("first", None),
             ("both", None),
@@ -385,8 +391,6 @@ fn plans_of_who_sees_everything() {
             ("first", Some(TWO)),
             ("auditor", None),
         ] {
-            become_(&mut app, principal, tenant, false);
-            let plan = plan(&mut app, "EXECUTE p");
             let tenants = tenant.map_or(String::new(), |t| format!("l.tenant_id = '{}' AND", id(t)));
             let allowed: Vec<String> = c
                 .query(
@@ -401,11 +405,13 @@ fn plans_of_who_sees_everything() {
                 .iter()
                 .map(|row| row.get(0))
                 .collect();
-            assert_eq!(shown(&mut app), allowed, "{key}: {principal} in {tenant:?}\n{plan}");
-            assert!(
-                tenant.is_some() || plan.contains("authz.still") && plan.contains("authz.row_whole"),
-                "{plan}"
-            );
+            // Autovacuum, for one, lets plans be made anew at any time: then it is not the auditor's that is run.
+            let is_the_auditors = (0..10).any(|_| {
+                let (plan, shown) = plan_for(principal, tenant);
+                assert_eq!(shown, allowed, "{key}: {principal} in {tenant:?}\n{plan}");
+                tenant.is_some() || plan.contains("authz.still") && plan.contains("authz.row_whole")
+            });
+            assert!(is_the_auditors, "{key}: {principal} in {tenant:?}");
         }
     }
 }
