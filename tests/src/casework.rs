@@ -1,6 +1,7 @@
 //! A small office that uses the reference domain as it comes: schema `casework`, the database roles, several people.
 
 use crate::make::{self, id};
+use crate::session::act_with;
 use crate::{Db, Start, execute};
 use postgres::Client;
 use uuid::Uuid;
@@ -139,13 +140,7 @@ impl Default for Casework {
 
 /// From here on the connection acts for that principal.
 pub fn session(c: &mut Client, who: &str, mfa: bool) {
-    execute(
-        c,
-        &format!(
-            "SELECT authz_set_session('{}', NULL, '{{\"mfa\": {mfa}}}', false)",
-            id(who)
-        ),
-    );
+    act_with(c, who, None, &format!("{{\"mfa\": {mfa}}}"));
 }
 
 /// `submit`, `approve`, `reject` or `withdraw` a decision.

@@ -17,6 +17,11 @@ pub struct Cluster {
 
 const PORT: u16 = 5432;
 
+/// Settings of a cluster that preloads the library, so that it has workers and shared memory.
+pub const PRELOADED: &[&str] = &["shared_preload_libraries = authz_ext", "max_prepared_transactions = 5"];
+/// Settings of one that does not.
+pub const BARE: &[&str] = &["max_prepared_transactions = 5"];
+
 /// A command run as the account that clusters run as: PostgreSQL refuses root.
 fn as_owner(program_path: &Path) -> Command {
     let mut command = match std::env::var("AUTHZ_RUNUSER") {

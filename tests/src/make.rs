@@ -300,6 +300,18 @@ pub fn reason(c: &mut impl GenericClient, principal: Uuid, permission: &str, res
     )
 }
 
+/// Tenant acme with the case `affair`, which Alice may view as `viewer` and not edit, and Bob, who is a member as well, may not.
+#[track_caller]
+pub fn affair(c: &mut impl GenericClient) -> Uuid {
+    let acme = tenant(c, "acme");
+    case(c, acme, "affair");
+    role(c, "viewer", &["case.view"]);
+    member(c, acme, "alice");
+    member(c, acme, "bob");
+    assign(c, acme, id("alice"), "viewer", "tenant", acme);
+    acme
+}
+
 /// Tenants acme (organization firm, team crew, project apollo, case affair) and globex; Alice views affair as `viewer`.
 #[track_caller]
 pub fn acme() -> (Db, Client) {

@@ -139,25 +139,36 @@ impl Matrix {
 
     /// A connection of another of the database roles, for somebody: by its own right, or by a token.
     pub fn with_role(&self, role: &str, who: &str) -> Client {
+        let mut c = self.casework.db.connect_as(&self.login(role));
+        begin(&mut c, role, who);
+        c
+    }
+
+    /// A login role that is a member of one of the database roles.
+    pub fn login(&self, role: &str) -> String {
         let login = self.casework.db.role();
         execute(
             &mut self.owner(),
             &format!("GRANT {}{role} TO {login}", self.casework.prefix),
         );
-        let mut c = self.casework.db.connect_as(&login);
-        if ["runtime", "worker"].contains(&role) {
-            session(&mut c, who, true);
-        } else {
-            c.execute("SELECT authz_set_session_token($1, false)", &[&token(who)])
-                .unwrap_or_else(|e| panic!("{}", report(&e)));
-        }
-        c
+        login
     }
 }
 
 impl Default for Matrix {
     fn default() -> Self {
         Matrix::new()
+    }
+}
+
+/// Begins somebody's session on a connection of one of the database roles, as that role may.
+#[track_caller]
+pub fn begin(c: &mut Client, role: &str, who: &str) {
+    if ["runtime", "worker"].contains(&role) {
+        session(c, who, true);
+    } else {
+        c.execute("SELECT authz_set_session_token($1, false)", &[&token(who)])
+            .unwrap_or_else(|e| panic!("{}", report(&e)));
     }
 }
 

@@ -7,7 +7,8 @@ use postgres::Client;
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::make::{self, id};
+use crate::make;
+use crate::session::set_with;
 use crate::waiting::soon;
 use crate::{Db, Server, Start, execute, report, value};
 
@@ -71,15 +72,14 @@ impl World {
     }
 }
 
-/// Begins a session for the connection.
+/// Begins a session for the connection, in a request of that name.
 pub fn act(c: &mut Client, name: &str, request: &str) {
-    execute(
-        c,
-        &format!(
-            "SELECT authz_set_session('{}', NULL, '{{\"request_id\": \"{request}\"}}', false)",
-            id(name)
-        ),
-    );
+    execute(c, &set_act(name, request));
+}
+
+/// The statement for it.
+pub fn set_act(name: &str, request: &str) -> String {
+    set_with(name, None, &format!("{{\"request_id\": \"{request}\"}}"))
 }
 
 /// Waits until nothing is on its way, and then a little for what should not come.
@@ -88,7 +88,7 @@ pub fn settle(c: &mut Client) {
     soon("the queue is empty", || {
         value::<i64>(c, "SELECT audit_waiting FROM authz_stats()", &[]) == 0
     });
-    std::thread::sleep(Duration::from_millis(120));
+    std::thread::sleep(Duration::from_millis(200));
 }
 
 /// The lines of a log that begin so, as JSON.
@@ -102,6 +102,19 @@ pub fn lines(log: &str, beginning: &str) -> Vec<Value> {
 /// The events in a cluster's log.
 pub fn logged(cluster: &Cluster) -> Vec<Value> {
     lines(&cluster.log(), "authz_ext access event: ")
+}
+
+/// What such a line says of a read, as [`events`] has it.
+pub fn line_of(event: &Value) -> String {
+    format!(
+        "{} {} {}",
+        event["resource_id"]
+            .as_str()
+            .unwrap_or_default()
+            .trim_start_matches("public."),
+        event["context"]["rows"],
+        event["context"]["outcome"].as_str().unwrap_or_default()
+    )
 }
 
 /// The events of reads in the table, the oldest first: the view, the rows and how it ended.

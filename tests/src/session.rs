@@ -10,13 +10,9 @@ use crate::{Db, execute, value};
 /// Alice and Bob are members of acme, where Alice may view the case `affair`. Carol may view every case of the platform:
 /// also `deal`, which is globex's.
 pub fn fill(c: &mut Client) {
-    let (acme, globex) = (make::tenant(c, "acme"), make::tenant(c, "globex"));
-    make::case(c, acme, "affair");
+    make::affair(c);
+    let globex = make::tenant(c, "globex");
     make::case(c, globex, "deal");
-    make::role(c, "viewer", &["case.view"]);
-    make::member(c, acme, "alice");
-    make::assign(c, acme, id("alice"), "viewer", "tenant", acme);
-    make::member(c, acme, "bob");
     make::principal(c, "carol");
     make::assign_platform(c, id("carol"), "viewer");
 }
@@ -28,6 +24,12 @@ pub fn act_as(c: &mut Client, who: &str) {
         c,
         &format!("SELECT authz_set_session('{}', is_local => false)", id(who)),
     );
+}
+
+/// The same, in one tenant or in all, with a context.
+#[track_caller]
+pub fn act_with(c: &mut Client, who: &str, tenant: Option<&str>, context: &str) {
+    execute(c, &set_with(who, tenant, context));
 }
 
 /// The two tenants, and login roles.
@@ -116,6 +118,12 @@ pub fn is_nobody(c: &mut Client) {
 /// The statement that begins a session.
 pub fn set(name: &str, is_local: bool) -> String {
     format!("SELECT authz_set_session('{}', is_local => {is_local})", id(name))
+}
+
+/// The statement that begins one in one tenant or in all, with a context, until it is set again.
+pub fn set_with(name: &str, tenant: Option<&str>, context: &str) -> String {
+    let tenant = tenant.map_or_else(|| "NULL".to_owned(), |t| format!("'{}'", id(t)));
+    format!("SELECT authz_set_session('{}', {tenant}, '{context}', false)", id(name))
 }
 
 /// What the library itself would write for Alice.
