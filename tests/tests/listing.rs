@@ -1,5 +1,5 @@
 //! Listings say what the check says (PITFALLS 3), page by page (PITFALLS 4). Whole listings, now and at other instants, are
-//! compared with brute force in `as_of.rs`.
+//! compared with brute force in `as_of/listing.rs`.
 
 use authz_tests::make::{self, id};
 use authz_tests::policy::Policy;
