@@ -1,5 +1,5 @@
 //! Wrong questions and conditions: each is refused or denied as the documents say, and tells what to do. Wrong
-//! registrations are in `bad_registration.rs`, wrong rows in `bad_rows.rs`.
+//! registrations are in `bad_registration.rs`, wrong rows in `bad_rows`.
 
 use authz_tests::make::{self, can, id, reason};
 use authz_tests::{execute, refused, refused_with_hint, report, value};

@@ -1,5 +1,5 @@
 //! Roles and permissions are data: which permissions there are (R11), what a role gives with what it inherits and what
-//! that implies (R13, R14). Cycles are in `bad_rows.rs`, decisions in `oracle`.
+//! that implies (R13, R14). Cycles are in `bad_rows`, decisions in `oracle`.
 
 use authz_tests::make::{self, can, id};
 use authz_tests::{Db, execute, refused};
