@@ -82,6 +82,11 @@ pub fn set_act(name: &str, request: &str) -> String {
     set_with(name, None, &format!("{{\"request_id\": \"{request}\"}}"))
 }
 
+/// From now on no event can be written.
+pub const BREAK: &str = "CREATE FUNCTION public.broken() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'no room'; END $$;
+    CREATE TRIGGER broken BEFORE INSERT ON authz.access_audit_event FOR EACH ROW EXECUTE FUNCTION public.broken()";
+
 /// Waits until nothing is on its way, and then a little for what should not come.
 #[track_caller]
 pub fn settle(c: &mut Client) {

@@ -2,7 +2,7 @@
 //! to whoever handles errors. A message that Rust code reports must let it finish what it is doing first.
 
 use authz_tests::cluster::Cluster;
-use authz_tests::reading::{World, act};
+use authz_tests::reading::{BREAK, World, act};
 use authz_tests::waiting::soon;
 use authz_tests::{Server, execute, report, value};
 use postgres::Client;
@@ -103,12 +103,7 @@ fn a_cancellation_during_a_line_for_the_log_jumps_over_nothing() {
 
     // The event of a read cannot be written, and goes to the log, inside of subtransactions that the extension has begun: these
     // end one after the other, and whoever catches the cancellation goes on in its own.
-    execute(
-        &mut admin,
-        "CREATE FUNCTION public.broken() RETURNS trigger LANGUAGE plpgsql AS
-             $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'no room'; END $$;
-         CREATE TRIGGER broken BEFORE INSERT ON authz.access_audit_event FOR EACH ROW EXECUTE FUNCTION public.broken()",
-    );
+    execute(&mut admin, BREAK);
     let alter = "SELECT authz_alter_audited_view('v', on_failure => 'log')";
     execute(&mut slow.connect(&world, &world.owner), alter);
     let mut reader = slow.connect(&world, &world.reader);

@@ -1,4 +1,5 @@
-//! Reading inside of another statement or function (R43).
+//! Reading as a part of something: functions, blocks, statements that write, larger queries; and once after what forgets or
+//! interrupts (R43).
 
 use crate::Way;
 

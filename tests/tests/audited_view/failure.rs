@@ -2,15 +2,10 @@
 
 use crate::in_log;
 use authz_tests::cluster::{BARE, Cluster, PRELOADED};
-use authz_tests::reading::{World, act, events, settle};
+use authz_tests::reading::{BREAK, World, act, events, settle};
 use authz_tests::waiting::until_it_waits;
 use authz_tests::{execute, refused, refused_with_hint, value};
 use postgres::Client;
-
-/// From now on no event can be written.
-const BREAK: &str = "CREATE FUNCTION public.broken() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'no room'; END $$;
-    CREATE TRIGGER broken BEFORE INSERT ON authz.access_audit_event FOR EACH ROW EXECUTE FUNCTION public.broken()";
 
 #[test]
 fn where_nothing_can_be_written_the_read_fails_before_its_first_row() {
