@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use authz_tests::dump::{Dump, Format};
 use authz_tests::make::{self, can, id};
 use authz_tests::policy::{Policy, Question};
-use authz_tests::{Db, Start, execute, refused, refused_with_hint, report, run, value};
+use authz_tests::{Db, Start, execute, refused, refused_with_hint, report, value};
 use postgres::Client;
 use postgres::types::Json;
 use serde_json::{Value, json};
@@ -292,36 +293,20 @@ fn dump_and_restore_give_the_same_rows_and_decisions() {
     );
     assert!(answers.iter().any(|a| a.starts_with("allow")) && answers.iter().any(|a| a.starts_with("deny")));
 
-    let dump = std::env::temp_dir().join(format!("{}.dump", db.name));
-    for format in ["custom", "plain"] {
-        run(db
-            .command("pg_dump")
-            .args([&format!("--format={format}"), "--no-password", "--file"])
-            .arg(&dump));
-        let restored = Db::with(Start::Empty);
-        match format {
-            "custom" => run(restored
-                .command("pg_restore")
-                .args(["--exit-on-error", "--dbname", &restored.name])
-                .arg(&dump)),
-            _ => run(restored
-                .command("psql")
-                .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
-                .arg(&dump)),
-        };
-        std::fs::remove_file(&dump).unwrap();
+    for format in Format::ALL {
+        let restored = Dump::of(&db, format).restored();
         let mut r = restored.connect();
         let again = contents(&mut r);
         assert_eq!(
             rows.keys().collect::<Vec<_>>(),
             again.keys().collect::<Vec<_>>(),
-            "{format}"
+            "{format:?}"
         );
         for (table, rows) in &rows {
-            assert_eq!(rows, &again[table], "{format}: rows of authz.{table}");
+            assert_eq!(rows, &again[table], "{format:?}: rows of authz.{table}");
         }
         for (n, (question, answer)) in questions.iter().zip(decisions(&mut r, &questions)).enumerate() {
-            assert_eq!(answers[n], answer, "{format}: {question:?}");
+            assert_eq!(answers[n], answer, "{format:?}: {question:?}");
         }
         // The restored database is guarded and awake like the first.
         execute(&mut r, "UPDATE authz.principal SET status = 'suspended'");
@@ -345,14 +330,7 @@ fn a_dump_survives_a_registered_table_that_was_dropped() {
     make::assign(&mut c, acme, id("alice"), "viewer", "tenant", acme);
     make::case(&mut c, acme, "affair");
     execute(&mut c, "DROP TABLE public.document_page");
-    let dump = std::env::temp_dir().join(format!("{}.dump", db.name));
-    run(db.command("pg_dump").arg("--file").arg(&dump));
-    let restored = Db::with(Start::Empty);
-    run(restored
-        .command("psql")
-        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
-        .arg(&dump));
-    std::fs::remove_file(&dump).unwrap();
+    let restored = Dump::of(&db, Format::Plain).restored();
     let mut r = restored.connect();
     assert!(can(&mut r, id("alice"), "case.view", id("affair")));
     assert!(!can(&mut r, id("alice"), "page.view", id("affair")));

@@ -133,11 +133,7 @@ fn r18_each_change_is_seen_from_its_instant_on_and_not_before() {
 fn a_lock_of_today_changes_no_answer_about_yesterday() {
     let db = Db::new();
     let mut c = db.connect();
-    let acme = make::tenant(&mut c, "acme");
-    make::case(&mut c, acme, "affair");
-    make::role(&mut c, "viewer", &["case.view"]);
-    make::member(&mut c, acme, "alice");
-    make::assign(&mut c, acme, id("alice"), "viewer", "tenant", acme);
+    make::affair(&mut c);
     let free = mark(&mut c);
     for (table, source) in [("principal", "principal"), ("account_security", "account")] {
         if source == "account" {

@@ -1,7 +1,8 @@
 //! Events and seals stay: neither owners nor runtime roles change them, and a dump keeps them all (R52, PITFALLS 34).
 
 use crate::{check, count, fill};
-use authz_tests::{Db, Start, execute, refused, refused_with_hint, report, run, value};
+use authz_tests::dump::{Dump, Format};
+use authz_tests::{Db, execute, refused, refused_with_hint, report, value};
 
 /// R52: not by the owner, not by a superuser, not in replica mode, not on a partition; TRUNCATE is refused apart.
 #[test]
@@ -129,32 +130,16 @@ fn dump_and_restore_keep_every_event_and_the_chain() {
     let all = "SELECT count(*) || ' ' || md5(string_agg(tableoid::regclass || e::text, '' ORDER BY audit_id)) FROM authz.access_audit_event AS e";
     let before: String = value(&mut c, all, &[]);
     let head: String = value(&mut c, "SELECT authz_audit_head()", &[]);
-    let dump = std::env::temp_dir().join(format!("{}.dump", db.name));
-    for format in ["custom", "plain"] {
-        run(db
-            .command("pg_dump")
-            .args([&format!("--format={format}"), "--file"])
-            .arg(&dump));
-        let restored = Db::with(Start::Empty);
-        match format {
-            "plain" => run(restored
-                .command("psql")
-                .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
-                .arg(&dump)),
-            _ => run(restored
-                .command("pg_restore")
-                .args(["--exit-on-error", "--dbname", &restored.name])
-                .arg(&dump)),
-        };
-        std::fs::remove_file(&dump).unwrap();
+    for format in Format::ALL {
+        let restored = Dump::of(&db, format).restored();
         let mut r = restored.connect();
-        assert_eq!(before, value::<String>(&mut r, all, &[]), "{format}");
+        assert_eq!(before, value::<String>(&mut r, all, &[]), "{format:?}");
         let verified = r
             .query_one("SELECT valid, detail FROM authz_audit_verify($1)", &[&head])
             .unwrap_or_else(|e| panic!("{}", report(&e)));
         assert!(
             verified.get::<_, bool>(0),
-            "{format}: {:?}",
+            "{format:?}: {:?}",
             verified.get::<_, Option<String>>(1)
         );
         for table in [
@@ -171,12 +156,12 @@ fn dump_and_restore_keep_every_event_and_the_chain() {
             execute(&mut r, "SELECT authz_audit_seal()");
             check(&mut r, "case.view");
             let valid: bool = value(&mut r, "SELECT valid FROM authz_audit_verify($1)", &[&head]);
-            assert!(valid, "{format}");
+            assert!(valid, "{format:?}");
         }
         assert_eq!(
             value::<i32>(&mut r, "SELECT authz.prepare_audit_partitions(5)", &[]),
             5,
-            "{format}"
+            "{format:?}"
         );
         assert!(value::<bool>(
             &mut r,

@@ -1,7 +1,8 @@
 //! What an audited view can be made of and by whom, and that a dump keeps it (R43, R70).
 
+use authz_tests::dump::{Dump, Format};
 use authz_tests::reading::{World, act, events};
-use authz_tests::{Db, Start, execute, refused, refused_with_hint, run, value};
+use authz_tests::{Db, Start, execute, refused, refused_with_hint, value};
 
 /// A literal says of which relation as well as `target` does.
 #[test]
@@ -172,18 +173,7 @@ fn r70_audited_views_survive_a_dump() {
         &mut o,
         "SELECT authz_alter_audited_view('w', 'log'); CREATE MATERIALIZED VIEW m AS SELECT * FROM v",
     );
-    let dump = std::env::temp_dir().join(format!("{}.dump", world.db.name));
-    run(world
-        .db
-        .command("pg_dump")
-        .args(["--format=custom", "--file"])
-        .arg(&dump));
-    let restored = authz_tests::Db::with(Start::Empty);
-    run(restored
-        .command("pg_restore")
-        .args(["--exit-on-error", "--dbname", &restored.name])
-        .arg(&dump));
-    std::fs::remove_file(&dump).unwrap();
+    let restored = Dump::of(&world.db, Format::Custom).restored();
     let mut r = restored.connect_as(&world.reader);
     let mut admin = restored.connect();
     execute(&mut admin, "SELECT authz.prepare_audit_partitions(1)");

@@ -1,8 +1,9 @@
 //! Installing and dumping the reference domain (R70, R71).
 
 use authz_tests::casework::{Casework, act, session};
+use authz_tests::dump::{Dump, Format};
 use authz_tests::make::id;
-use authz_tests::{Db, Start, execute, refused, refused_with_hint, run, value};
+use authz_tests::{Db, Start, execute, refused, refused_with_hint, value};
 use postgres::Client;
 
 /// The policies of the schema, and the rows that belong to them.
@@ -106,15 +107,7 @@ fn r70_a_dump_keeps_the_reference_domain() {
         ),
     );
     let next = w.submitted();
-    let dump = run(w.db.command("pg_dump").args(["--no-sync"]));
-    let copy = Db::with(Start::Empty);
-    let file = std::env::temp_dir().join(format!("{}.sql", copy.name));
-    std::fs::write(&file, dump).unwrap();
-    run(copy
-        .command("psql")
-        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
-        .arg(&file));
-    std::fs::remove_file(&file).unwrap();
+    let copy = Dump::of(&w.db, Format::Plain).restored();
     assert_eq!(state(&mut copy.connect()), state(&mut w.owner()));
     // It works there, for the same roles.
     let mut ben = copy.connect_as(&w.app);

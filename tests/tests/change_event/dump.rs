@@ -1,8 +1,9 @@
 //! A dump keeps events, and a restore invents none (R51, PITFALLS 34).
 
 use crate::{events_of, everything};
+use authz_tests::dump::{Dump, Format};
 use authz_tests::office::{Office, made, with_ids};
-use authz_tests::{Db, Start, execute, run, value};
+use authz_tests::{execute, value};
 
 /// A dump has the events, and restoring it makes no new ones (PITFALLS 34); the restored database records as before.
 #[test]
@@ -37,17 +38,7 @@ fn a_restore_invents_no_events() {
         ),
     );
     let before = everything(&mut c);
-    let dump = std::env::temp_dir().join(format!("{}.dump", office.db.name));
-    run(office
-        .db
-        .command("pg_dump")
-        .args(["--format=custom", "--file"])
-        .arg(&dump));
-    let restored = Db::with(Start::Empty);
-    run(restored
-        .command("pg_restore")
-        .args(["--exit-on-error", "--dbname", &restored.name])
-        .arg(&dump));
+    let restored = Dump::of(&office.db, Format::Custom).restored();
     let mut r = restored.connect();
     let after = everything(&mut r);
     let invented: Vec<_> = after.difference(&before).collect();
@@ -69,5 +60,4 @@ fn a_restore_invents_no_events() {
         );
     });
     assert_eq!(found.len(), 2, "{found:#?}");
-    std::fs::remove_file(&dump).unwrap();
 }

@@ -1,6 +1,7 @@
 //! What is in the file: formats and chunks, and that only the functions give it out (R23, R32).
 
 use crate::{approve, fetch, run};
+use authz_tests::dump::{Dump, Format};
 use authz_tests::exports::{Exports, chunk, exported, request, request_sql, run_export};
 use authz_tests::make::id;
 use authz_tests::session::act_as;
@@ -152,16 +153,7 @@ fn r32_a_dump_has_definitions_and_jobs_and_no_content() {
          SELECT authz_define_export('briefs', 'public.brief', '{brief_id}', 'brief.view');
          SELECT authz_unprotect('public.brief'); DROP TABLE public.brief",
     );
-    let dump = std::env::temp_dir().join(format!("{}.dump", w.db.name));
-    authz_tests::run(w.db.command("pg_dump").args(["--format=custom", "--file"]).arg(&dump));
-    let restored = authz_tests::Db::with(authz_tests::Start::Empty);
-    authz_tests::run(
-        restored
-            .command("pg_restore")
-            .args(["--exit-on-error", "--dbname", &restored.name])
-            .arg(&dump),
-    );
-    std::fs::remove_file(&dump).unwrap();
+    let restored = Dump::of(&w.db, Format::Custom).restored();
     let mut r = restored.connect();
     let there: Vec<String> = value(
         &mut r,

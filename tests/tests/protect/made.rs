@@ -2,8 +2,9 @@
 
 use crate::refused::is_refused;
 use crate::{INVOICE, invoices, state};
+use authz_tests::dump::{Dump, Format};
 use authz_tests::make::{self, id};
-use authz_tests::{Db, Start, execute, report, run, value};
+use authz_tests::{Db, Start, execute, report, value};
 use postgres::Client;
 
 pub fn steps(c: &mut Client, call: &str) -> Vec<(String, String)> {
@@ -366,15 +367,7 @@ fn a_dump_of_a_protected_database_restores_protected() {
         &mut c,
         &format!("GRANT SELECT ON public.invoice TO {role}; GRANT EXECUTE ON FUNCTION authz_set_session TO {role}"),
     );
-    let dump = run(&mut db.command("pg_dump"));
-    let copy = Db::with(Start::Empty);
-    let mut psql = copy.command("psql");
-    psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null());
-    let mut child = psql.spawn().unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), dump.as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success());
+    let copy = Dump::of(&db, Format::Plain).restored();
     let mut restored = copy.connect();
     assert_eq!(state(&mut restored), state(&mut c));
     let mut app = copy.connect_as(&role);

@@ -1,8 +1,9 @@
 //! Classes: against the catalogue, by whom, and that they follow their columns (R40).
 
+use authz_tests::dump::{Dump, Format};
 use authz_tests::make::{self, id};
 use authz_tests::people::{People, shown};
-use authz_tests::{Db, Start, execute, refused_with_hint, run, value};
+use authz_tests::{execute, refused_with_hint, value};
 use postgres::Client;
 
 fn classes(c: &mut Client) -> Vec<String> {
@@ -283,14 +284,7 @@ fn r40_classes_follow_columns_whose_types_change() {
 fn r70_classes_masks_and_views_survive_a_dump() {
     let people = People::masked();
     let before = people.shown("hana");
-    let dump = std::env::temp_dir().join(format!("{}.dump", people.db.name));
-    run(people.db.command("pg_dump").arg("--file").arg(&dump));
-    let restored = Db::with(Start::Empty);
-    run(restored
-        .command("psql")
-        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
-        .arg(&dump));
-    std::fs::remove_file(&dump).unwrap();
+    let restored = Dump::of(&people.db, Format::Plain).restored();
     let mut c = restored.connect();
     // A column was dropped before: the others have new numbers.
     let moved: bool = value(

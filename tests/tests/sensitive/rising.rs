@@ -1,8 +1,9 @@
 //! A class that rises is obeyed at once (R40 to R42): whatever way the change takes, no safe view goes on showing the column.
 
+use authz_tests::dump::{Dump, Format};
 use authz_tests::make::id;
 use authz_tests::people::{People, shown};
-use authz_tests::{Db, Start, execute, refused, run, value};
+use authz_tests::{Db, execute, refused, value};
 use postgres::Client;
 
 /// What Ida, who sees everybody and everything, sees of the first person's columns.
@@ -260,31 +261,14 @@ fn what_is_no_column_has_no_class() {
 fn r70_a_class_that_comes_out_of_a_dump_is_obeyed() {
     let people = People::masked();
     let mut admin = people.admin();
-    let restore = |dump: &std::path::Path, into: &Db, more: &[&str]| {
-        run(into
-            .command("pg_restore")
-            .args(["--exit-on-error", "--dbname", &into.name])
-            .args(more)
-            .arg(dump));
-    };
-    let dump = |name: &str| {
-        let file = std::env::temp_dir().join(format!("{}.{name}", people.db.name));
-        run(people
-            .db
-            .command("pg_dump")
-            .args(["--format=custom", "--file"])
-            .arg(&file));
-        file
-    };
-    let before = dump("before");
+    let before = Dump::of(&people.db, Format::Custom);
     execute(
         &mut people.table_owner(),
         "SELECT authz_classify('person', 'name', 'pii', 'names are personal, too')",
     );
-    let after = dump("after");
+    let after = Dump::of(&people.db, Format::Custom);
     // The view was not made anew: it masks in the copy as well.
-    let copy = Db::with(Start::Empty);
-    restore(&after, &copy, &[]);
+    let copy = after.restored();
     let as_ida = |db: &Db| {
         let mut c = db.connect_as(&people.app);
         authz_tests::session::act_as(&mut c, "ida");
@@ -292,16 +276,11 @@ fn r70_a_class_that_comes_out_of_a_dump_is_obeyed() {
     };
     assert_eq!(seen(&mut as_ida(&copy), "coalesce(name, 'masked')"), "masked");
     // The classes of later come into the database of before.
-    let old = Db::with(Start::Empty);
-    restore(&before, &old, &[]);
+    let old = before.restored();
     let mut ida = as_ida(&old);
     assert_eq!(seen(&mut ida, "name"), "name 1");
     execute(&mut old.connect(), "DELETE FROM authz.data_classification");
-    restore(
-        &after,
-        &old,
-        &["--data-only", "--schema=authz", "--table=data_classification"],
-    );
+    after.restore_into(&old, &["--data-only", "--schema=authz", "--table=data_classification"]);
     assert_eq!(seen(&mut ida, "coalesce(name, 'masked')"), "masked");
     // Nothing of it looks like a change that somebody made.
     let events =
@@ -309,9 +288,6 @@ fn r70_a_class_that_comes_out_of_a_dump_is_obeyed() {
     let there: i64 = value(&mut admin, events, &[]);
     let came: i64 = value(&mut copy.connect(), events, &[]);
     assert_eq!(came, there);
-    for file in [before, after] {
-        std::fs::remove_file(file).unwrap();
-    }
 }
 
 /// R42: what was granted on a safe view, and who owns it, stays when it is made anew.

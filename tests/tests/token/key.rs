@@ -1,11 +1,12 @@
 //! Keys that tokens are checked by: what is refused, who may write them, what a change of keys does (R24, PITFALLS 15).
 
+use authz_tests::dump::{Dump, Format};
 use authz_tests::session::{is, is_nobody, world};
 use authz_tests::signer::{
     AUDIENCE, ISSUER, NULL, OID_EC, OID_ED25519, OID_P256, OID_RSA, Pair, RSA_KEY, Signer, begin, changed, claims,
     is_bad, is_good, modulus_of, pem, public_pem, rsa_public,
 };
-use authz_tests::{Db, Start, execute, refused, refused_with_hint, report, run};
+use authz_tests::{execute, refused, refused_with_hint, report};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::KeyPair;
@@ -198,14 +199,7 @@ fn keys_survive_dump_and_restore() {
         &mut w.admin,
         "UPDATE authz.signing_key SET valid_until = statement_timestamp() WHERE kid = 'hs'",
     );
-    let dump = std::env::temp_dir().join(format!("{}.sql", w.db.name));
-    run(w.db.command("pg_dump").arg("--file").arg(&dump));
-    let restored = Db::with(Start::Empty);
-    run(restored
-        .command("psql")
-        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
-        .arg(&dump));
-    std::fs::remove_file(&dump).unwrap();
+    let restored = Dump::of(&w.db, Format::Plain).restored();
     let mut c = restored.connect();
     for signer in &signers {
         let token = signer.token(&claims("alice"));
