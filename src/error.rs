@@ -37,6 +37,17 @@ pub fn planned_for_a_tenant() -> ! {
     )
 }
 
+/// 0A000: what PostgreSQL says of a query of such a table, too.
+pub fn unlogged_on_standby(table: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("cannot look for rows of unlogged table {table} on a standby"),
+        "What is written to an unlogged table is not in the write-ahead log, so that standbys do not have it."
+            .to_owned(),
+        "Ask on the primary, or make the table a logged one there.".to_owned(),
+    )
+}
+
 /// 42704: a resource type that is neither built in nor registered.
 pub fn unknown_resource_type(name: &str, nearest: Option<&str>) -> ! {
     raise(

@@ -1,12 +1,15 @@
 //! Tables registered as resource types: what their columns are, how a row is found by its key.
 
+mod children;
 mod column;
 mod index;
 mod spots;
 
-use super::invalidation;
-use super::relation::{Relation, ScanKey, Snapshot, Tuple};
+use super::relation::{Relation, ScanKey, Tuple, qualified_name};
+use super::{invalidation, statement, view};
+use crate::error;
 use authz_engine::Key;
+use children::children;
 use index::{Index, Made, best_index, index_on};
 use pgrx::pg_sys;
 use uuid::Uuid;
@@ -80,6 +83,8 @@ struct Leaf {
     index: Option<Index>,
     /// Indexes that begin with the column of a [`Place`].
     places: [Option<Made>; Place::ALL.len()],
+    /// Who is detaching it, or what it is part of.
+    detached_by: Vec<pg_sys::TransactionId>,
     /// The last message that it is known to be right by.
     as_of: u64,
 }
@@ -144,19 +149,25 @@ impl UserTable {
     /// Looks the table up. The error says what is wrong with it, for explanations.
     pub fn resolve(target: pg_sys::Oid, names: &ColumnNames) -> Result<UserTable, String> {
         let mut leaves = Vec::new();
-        let mut todo = vec![target];
-        while let Some(oid) = todo.pop() {
+        let mut todo = vec![(target, Vec::new())];
+        while let Some((oid, detached_by)) = todo.pop() {
             invalidation::watch_table(oid);
             let relation = Relation::open(oid).ok_or("its table has been dropped")?;
             if is_temporary(&relation) {
                 return Err("its table, or a partition of it, is temporary: no other session can read it".to_owned());
             }
             match kind_of(&relation) {
-                b'r' => leaves.push(Leaf::resolve(&relation, names)?),
+                b'r' => leaves.push(Leaf {
+                    detached_by: detached_by.clone(),
+                    ..Leaf::resolve(&relation, names)?
+                }),
                 b'p' => {}
                 _ => return Err("its table, or a partition of it, is not an ordinary table".to_owned()),
             }
-            todo.extend(children(oid));
+            todo.extend(children(oid).into_iter().map(|child| {
+                let detached_by = detached_by.iter().copied().chain(child.detached_by);
+                (child.oid, detached_by.collect())
+            }));
         }
         let relation = Relation::open(target).ok_or("its table has been dropped")?;
         let key = column(&relation, &names.key, ColumnType::KEYS).map_err(|p| problem(&names.key, &p))?;
@@ -223,13 +234,31 @@ impl Leaf {
             index: best_index(relation, &columns),
             places: Place::ALL.map(|p| p.column(&columns).and_then(|c| index_on(relation, c))),
             columns,
+            detached_by: Vec::new(),
             as_of,
         })
     }
 
+    /// Opens the table, if it is there and still a part. On a standby an unlogged one has no rows, and no storage either.
+    fn open(&self) -> Option<Relation> {
+        if self.detached_by.iter().any(|by| view::is_seen(*by)) {
+            return None;
+        }
+        let relation = Relation::open(self.oid)?;
+        if persistence(&relation) == pg_sys::RELPERSISTENCE_UNLOGGED && statement::is_standby() {
+            error::unlogged_on_standby(&qualified_name(self.oid));
+        }
+        Some(relation)
+    }
+
     /// Can the index be searched? Whoever opens the table may have waited for somebody who has dropped it.
     fn serves(&self, index: Made) -> bool {
-        index.has_every_row() && (!invalidation::tables_changed_since(self.as_of) || index.exists())
+        index.has_every_row()
+            && if statement::is_standby() {
+                index.hold()
+            } else {
+                !invalidation::tables_changed_since(self.as_of) || index.exists()
+            }
     }
 
     fn is_searchable(&self, wanted: &Wanted<'_>) -> bool {
@@ -245,11 +274,11 @@ impl Leaf {
     }
 
     fn search(&self, wanted: &Wanted<'_>, each: &mut impl FnMut(Boundary) -> bool) {
-        let Some(relation) = Relation::open(self.oid) else {
+        let Some(relation) = self.open() else {
             return;
         };
         let columns = &self.columns;
-        let mut row = |t: &Tuple<'_>| each(columns.read(t));
+        let mut row = |t: &Tuple<'_>| columns.read(t).is_none_or(&mut *each);
         if !self.is_searchable(wanted) {
             relation.scan_active(None, &[], row);
             return;
@@ -273,13 +302,13 @@ impl Leaf {
             return;
         };
         // Dropped between two statements of one function: there is nothing to find.
-        let Some(relation) = Relation::open(self.oid) else {
+        let Some(relation) = self.open() else {
             return;
         };
         let tenant_attno = self.columns.tenant.attno;
         // What `each` returns, or `None` for another row.
         let mut row = |t: &Tuple<'_>| {
-            let boundary = self.columns.read(t);
+            let boundary = self.columns.read(t)?;
             // An index can have a collation, or operators, by which other keys are equal.
             let wanted = boundary.key == *key && (tenant.is_none() || boundary.tenant == tenant);
             wanted.then(|| each(boundary, t))
@@ -346,10 +375,11 @@ fn next_tenant(relation: &Relation, index: pg_sys::Oid, attno: i16, last: Option
 }
 
 impl Columns {
-    fn read(&self, row: &Tuple<'_>) -> Boundary {
+    /// What a row says, if it has a key: one without is nobody's.
+    fn read(&self, row: &Tuple<'_>) -> Option<Boundary> {
         let id = |c: Option<Column>| c.and_then(|c| c.id(row));
-        Boundary {
-            key: self.key.key(row).unwrap_or(Key::Int(0)),
+        Some(Boundary {
+            key: self.key.key(row)?,
             tenant: row.uuid(self.tenant.attno),
             organization: id(self.organization),
             team: id(self.team),
@@ -358,41 +388,23 @@ impl Columns {
             confidentiality: self.confidentiality.map(|c| c.level(row)),
             deleted: self.deleted_at.is_some_and(|c| c.says_deleted(row)),
             parent: self.parent.and_then(|c| c.key(row)),
-        }
+        })
     }
 }
 
 /// Is it a temporary table, of whatever session?
 pub fn is_temporary(relation: &Relation) -> bool {
+    persistence(relation) == pg_sys::RELPERSISTENCE_TEMP
+}
+
+/// `relpersistence`.
+fn persistence(relation: &Relation) -> u8 {
     // SAFETY: an open relation has its pg_class row.
-    unsafe { (*(*relation.raw()).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP }
+    unsafe { (*(*relation.raw()).rd_rel).relpersistence as u8 }
 }
 
 /// `relkind`.
 pub fn kind_of(relation: &Relation) -> u8 {
     // SAFETY: an open relation has its pg_class row.
     unsafe { (*(*relation.raw()).rd_rel).relkind as u8 }
-}
-
-/// Partitions, and tables that inherit.
-fn children(parent: pg_sys::Oid) -> Vec<pg_sys::Oid> {
-    // Of these catalogs PostgreSQL's headers give names that have no binding; their numbers never change.
-    const PG_INHERITS: u32 = 2611;
-    const PG_INHERITS_PARENT_INDEX: u32 = 2187;
-    const INHRELID: i16 = 1;
-    const INHPARENT: i16 = 2;
-    let mut found = Vec::new();
-    if let Some(inherits) = Relation::open(pg_sys::Oid::from(PG_INHERITS)) {
-        let by_parent = pg_sys::Oid::from(PG_INHERITS_PARENT_INDEX);
-        inherits.scan(
-            &Snapshot::fresh(),
-            Some(by_parent),
-            &[ScanKey::oid(INHPARENT, parent)],
-            |row| {
-                found.extend(row.oid(INHRELID));
-                true
-            },
-        );
-    }
-    found
 }

@@ -41,6 +41,32 @@ impl View {
     }
 }
 
+/// Do all snapshots of this transaction see what that one did, or at least, on a standby, the running statement's? There the
+/// former depends on what goes on at the primary; but nobody there has a snapshot that sees less than a commit before it.
+pub fn is_settled(by: pg_sys::TransactionId) -> bool {
+    // SAFETY: reads a variable of the backend.
+    let (number, oldest) = (by.into_inner(), unsafe { pg_sys::TransactionXmin }.into_inner());
+    let special = pg_sys::FirstNormalTransactionId.into_inner();
+    let before = if number < special || oldest < special {
+        number < oldest
+    } else {
+        (number.wrapping_sub(oldest) as i32) < 0
+    };
+    before || is_of_standby() && is_seen(by)
+}
+
+/// Does the running statement see what that transaction, which has committed, has done?
+pub fn is_seen(by: pg_sys::TransactionId) -> bool {
+    // SAFETY: a function that the executor calls has an active snapshot, which stays until we return.
+    !unsafe { pg_sys::XidInMVCCSnapshot(by, pg_sys::GetActiveSnapshot()) }
+}
+
+/// Does the running statement see the data by a snapshot that was taken on a standby? It may have become a primary since.
+pub fn is_of_standby() -> bool {
+    // SAFETY: as in `is_seen`.
+    unsafe { (*pg_sys::GetActiveSnapshot()).takenDuringRecovery }
+}
+
 /// Called when transactions and subtransactions begin or end.
 pub fn on_end(_: End) {
     ENDS.fetch_add(1, Relaxed);

@@ -5,7 +5,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::{Server, program, run};
+use postgres::Client;
+
+use crate::waiting::soon;
+use crate::{Server, program, run, value};
 
 /// A cluster that is stopped and removed at the end of its test. It listens on a socket in its own directory only, so
 /// no port can be taken.
@@ -117,6 +120,19 @@ impl Cluster {
         let mut all = vec!["hot_standby = on"];
         all.extend(settings);
         Cluster::launch(directory, &all)
+    }
+
+    /// Waits until this standby has replayed what its primary has done, to whom the client is connected.
+    pub fn catch_up(&self, on_primary: &mut Client) {
+        let done: String = value(on_primary, "SELECT pg_current_wal_flush_lsn()::text", &[]);
+        let mut watcher = self.server.connect("postgres", "postgres");
+        soon("the standby has caught up", || {
+            value(
+                &mut watcher,
+                "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn",
+                &[&done],
+            )
+        });
     }
 
     /// The same cluster, started anew with other settings.

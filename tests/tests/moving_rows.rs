@@ -4,6 +4,7 @@
 
 use authz_tests::cluster::Cluster;
 use authz_tests::make::{self, id};
+use authz_tests::waiting::soon;
 use authz_tests::{Db, Start, chance, execute, report, value};
 use postgres::Client;
 use rand::rngs::StdRng;
@@ -248,6 +249,50 @@ fn a_key_that_is_in_two_partitions_is_ambiguous() {
         let back = format!("UPDATE public.thing SET tenant = '{}' WHERE key = 2", id("acme"));
         assert_eq!(can(&back), [true; 3]);
     }
+}
+
+/// DETACH CONCURRENTLY: for those whose snapshot is older the rows are still there, for everybody else they are not, however
+/// long it waits for the former.
+#[test]
+fn a_partition_that_is_being_detached_is_there_for_older_snapshots_only() {
+    let db = Db::new();
+    let partitions = "CREATE TABLE public.thing_low PARTITION OF public.thing FOR VALUES FROM (MINVALUE) TO (7)
+             PARTITION BY LIST (key);
+         CREATE TABLE public.thing_low_rest PARTITION OF public.thing_low DEFAULT;
+         CREATE TABLE public.thing_high PARTITION OF public.thing FOR VALUES FROM (7) TO (MAXVALUE)";
+    let mut c = world_of(&db, "int", "key", "PARTITION BY RANGE (key)", partitions);
+    let (mut old, mut detacher) = (db.connect(), db.connect());
+    let differences = differences("");
+    let mut seen = Vec::new();
+    let mut look = |c: &mut Client| {
+        let rows: i64 = value(c, "SELECT count(*) FROM public.thing", &[]);
+        seen.push((rows, value::<String>(c, &differences, &[])));
+    };
+    execute(&mut old, "BEGIN ISOLATION LEVEL REPEATABLE READ");
+    look(&mut old);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            execute(
+                &mut detacher,
+                "ALTER TABLE public.thing DETACH PARTITION public.thing_low CONCURRENTLY",
+            );
+        });
+        soon("the partition is being detached", || {
+            value(
+                &mut c,
+                "SELECT EXISTS (SELECT FROM pg_inherits WHERE inhdetachpending)",
+                &[],
+            )
+        });
+        look(&mut c);
+        look(&mut old);
+        execute(&mut old, "COMMIT");
+        look(&mut old);
+    });
+    look(&mut c);
+    look(&mut old);
+    let expected = [12, 6, 12, 6, 6, 6].map(|rows| (rows, String::new()));
+    assert_eq!(seen, expected);
 }
 
 /// A cursor sees what was there when it was opened, although later statements of its transaction have found later versions.

@@ -1,8 +1,6 @@
 //! Checks write nothing and need nothing: read-only transactions, no transaction id, no privilege on the authority
 //! tables, hot standbys (R72, PITFALLS 27, 31).
 
-use std::time::{Duration, Instant};
-
 use authz_tests::cluster::Cluster;
 use authz_tests::make::{self, can, id, reason};
 use authz_tests::{Db, Server, Start, execute, refused, value};
@@ -169,27 +167,14 @@ fn a_hot_standby_answers_and_hears_of_revocations() {
     let mut open = connect("postgres");
     assert!(value::<bool>(&mut plain, "SELECT pg_is_in_recovery()", &[]));
 
-    let caught_up = |on_primary: &mut Client| {
-        let sent: String = value(on_primary, "SELECT pg_current_wal_flush_lsn()::text", &[]);
-        let mut watcher = connect("postgres");
-        let begin = Instant::now();
-        while !value::<bool>(
-            &mut watcher,
-            "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn",
-            &[&sent],
-        ) {
-            assert!(begin.elapsed() < Duration::from_secs(30), "the standby does not follow");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    };
-    caught_up(&mut on_primary);
+    standby.catch_up(&mut on_primary);
     ask_everything(&mut plain);
     ask_everything(&mut unprivileged);
     execute(&mut open, "BEGIN ISOLATION LEVEL REPEATABLE READ");
     assert!(can(&mut open, id("alice"), "case.view", id("affair")));
 
     make::revoke(&mut on_primary, assignment);
-    caught_up(&mut on_primary);
+    standby.catch_up(&mut on_primary);
     assert!(
         !can(&mut open, id("alice"), "case.view", id("affair")),
         "in an open transaction"
@@ -216,7 +201,7 @@ fn a_hot_standby_answers_and_hears_of_revocations() {
     }
 
     make::assign(&mut on_primary, id("acme"), id("alice"), "viewer", "tenant", id("acme"));
-    caught_up(&mut on_primary);
+    standby.catch_up(&mut on_primary);
     ask_everything(&mut plain);
     ask_everything(&mut unprivileged);
 }

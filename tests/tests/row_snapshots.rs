@@ -184,6 +184,34 @@ fn a_row_whose_key_is_equal_only_to_an_index_is_not_found() {
     }
 }
 
+/// Not even of the key 0, whose row was where it is now.
+#[test]
+fn a_row_without_a_key_is_nobodys() {
+    for (key, zero) in [("int", "0"), ("text", "'0'")] {
+        let db = Db::new();
+        let mut c = world(&db, key);
+        execute(
+            &mut c,
+            "ALTER TABLE public.thing ALTER key DROP NOT NULL; CREATE UNIQUE INDEX ON public.thing (key)",
+        );
+        execute(&mut c, &insert(zero, false));
+        execute(&mut c, &insert("'5'", false));
+        assert!(!can(&mut c, zero));
+        execute(&mut c, "DELETE FROM public.thing WHERE key <> '5'");
+        execute(&mut c, "VACUUM public.thing");
+        execute(&mut c, &insert("NULL", true));
+        let place: String = value(&mut c, "SELECT ctid::text FROM public.thing WHERE key IS NULL", &[]);
+        assert_eq!(place, "(0,1)");
+        assert!(!can(&mut c, zero), "{zero} of type {key}");
+        let listed: i64 = value(
+            &mut c,
+            &format!("SELECT count(*) FROM authz_resources('{}', 'thing.view')", id("alice")),
+            &[],
+        );
+        assert_eq!(listed, 0, "of type {key}");
+    }
+}
+
 /// What `ddl` does while a check waits for it: the check answers by the table as its statement sees it, without an error.
 #[test]
 fn an_index_that_goes_while_a_check_waits_for_the_table_is_not_missed() {

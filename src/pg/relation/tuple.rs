@@ -42,6 +42,18 @@ impl Tuple<'_> {
         (!self.slot.is_null()).then(|| unsafe { Spot::of(self.slot, self.tuple) })?
     }
 
+    /// The transaction that wrote this version.
+    pub fn written_by(&self) -> pg_sys::TransactionId {
+        // SAFETY: a stored row, by construction, which has a header with its transactions.
+        let row = unsafe { &*(*self.tuple).t_data };
+        if u32::from(row.t_infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN {
+            pg_sys::FrozenTransactionId
+        } else {
+            // SAFETY: as above.
+            unsafe { row.t_choice.t_heap.t_xmin }
+        }
+    }
+
     /// The number of a column, by its name.
     pub fn column(&self, name: &str) -> Option<i16> {
         let name = CString::new(name).ok()?;

@@ -1,8 +1,9 @@
 //! The indexes of a registered table that are of use.
 
 use super::{Column, Columns};
-use crate::pg::relation::Relation;
-use pgrx::{PgRelation, pg_sys};
+use crate::pg::relation::{Relation, Tuple};
+use crate::pg::view;
+use pgrx::{PgList, PgRelation, pg_sys};
 
 /// An index that finds rows by their key.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +20,7 @@ impl Index {
     /// Does the running statement see at most one row a key, or a tenant and key? Of what was there before the index it
     /// may see more.
     pub(super) fn is_unique(&self) -> bool {
-        self.unique && self.made.is_settled()
+        self.unique && view::is_settled(self.made.by)
     }
 }
 
@@ -28,7 +29,9 @@ impl Index {
 pub(super) struct Made {
     pub(super) oid: pg_sys::Oid,
     /// The transaction that wrote its row of pg_index.
-    by: u32,
+    by: pg_sys::TransactionId,
+    /// The one that wrote its row of pg_class, and with that perhaps the index anew.
+    stored_by: pg_sys::TransactionId,
     /// Rows whose chains of versions were broken when it was made are in it under their newest key alone.
     broken: bool,
 }
@@ -37,37 +40,30 @@ impl Made {
     fn of(index: &PgRelation) -> Made {
         // SAFETY: the relation cache has a copy of the row of every open index.
         let (by, broken) = unsafe {
-            let row = &*(*index.rd_indextuple).t_data;
-            let frozen = u32::from(row.t_infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN;
-            let by = if frozen {
-                pg_sys::FrozenTransactionId
-            } else {
-                row.t_choice.t_heap.t_xmin
-            };
-            (by.into_inner(), (*index.rd_index).indcheckxmin)
+            let row = Tuple::new(index.rd_indextuple, std::ptr::null_mut());
+            (row.written_by(), (*index.rd_index).indcheckxmin)
         };
         Made {
             oid: index.oid(),
             by,
+            stored_by: class_written_by(index.oid()),
             broken,
         }
     }
 
-    /// Do all snapshots of this transaction see it? Then none of them sees rows as they were before.
-    fn is_settled(self) -> bool {
-        // SAFETY: reads a variable of the backend.
-        let oldest = unsafe { pg_sys::TransactionXmin }.into_inner();
-        let special = pg_sys::FirstNormalTransactionId.into_inner();
-        if self.by < special || oldest < special {
-            self.by < oldest
-        } else {
-            (self.by.wrapping_sub(oldest) as i32) < 0
-        }
+    /// Does it lead to every row that the running statement may see? As the planner decides it; but on a standby, whose
+    /// snapshots the primary knows nothing of, what was dead there is not in it and may be alive here.
+    pub(super) fn has_every_row(self) -> bool {
+        let settled = view::is_settled(self.by);
+        settled && view::is_settled(self.stored_by) || (settled || !self.broken) && !view::is_of_standby()
     }
 
-    /// Does it lead to every row that the running statement may see? As the planner decides it.
-    pub(super) fn has_every_row(self) -> bool {
-        !self.broken || self.is_settled()
+    /// Locks it, as queries do, if it has not been dropped. Who drops an index concurrently waits for those who have locked the
+    /// table, but not for those who have done so on a standby.
+    pub(super) fn hold(self) -> bool {
+        // SAFETY: takes a heavyweight lock, and receives invalidations as every lock does.
+        unsafe { pg_sys::LockRelationOid(self.oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) }
+        self.exists()
     }
 
     /// Has it not been dropped?
@@ -77,23 +73,46 @@ impl Made {
     }
 }
 
+/// The transaction that wrote a relation's row of pg_class.
+fn class_written_by(oid: pg_sys::Oid) -> pg_sys::TransactionId {
+    // SAFETY: a syscache look-up; its result is a row, released when it has been looked at.
+    unsafe {
+        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, oid.into());
+        if row.is_null() {
+            return pg_sys::FrozenTransactionId;
+        }
+        let by = Tuple::new(row, std::ptr::null_mut()).written_by();
+        pg_sys::ReleaseSysCache(row);
+        by
+    }
+}
+
 /// The indexes of a table that can be searched for every row: valid B-trees that are not partial, each with its
 /// column numbers.
 fn usable_indexes<T>(relation: &Relation, mut choose: impl FnMut(&PgRelation, &[i16]) -> Option<T>) -> Vec<T> {
-    // SAFETY: the relation is open, and `PgRelation` is told not to close it; indexes are opened and closed by the
-    // iterator's items. The fields read are those that every index has.
+    // SAFETY: the relation is open; indexes are opened and closed here, those that are still there, and `PgRelation` is told
+    // not to close them. The fields read are those that every index has.
     unsafe {
-        PgRelation::from_pg(relation.raw())
-            .indices(pg_sys::AccessShareLock as pg_sys::LOCKMODE)
-            .filter_map(|index| {
-                let form = &*index.rd_index;
-                let btree = (*index.rd_rel).relam == pg_sys::BTREE_AM_OID;
-                let partial = !pg_sys::RelationGetIndexPredicate(index.as_ptr()).is_null();
-                let usable = btree && !partial && form.indisvalid && form.indisready && form.indislive;
-                let attnos = form.indkey.values.as_slice(form.indnkeyatts as usize);
-                if usable { choose(&index, attnos) } else { None }
-            })
-            .collect()
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let oids = PgList::<pg_sys::Oid>::from_pg(pg_sys::RelationGetIndexList(relation.raw()));
+        let mut chosen = Vec::new();
+        for oid in oids.iter_oid() {
+            let raw = pg_sys::try_relation_open(oid, lock);
+            if raw.is_null() {
+                continue;
+            }
+            let index = PgRelation::from_pg(raw);
+            let form = &*index.rd_index;
+            let btree = (*index.rd_rel).relam == pg_sys::BTREE_AM_OID;
+            let partial = !pg_sys::RelationGetIndexPredicate(raw).is_null();
+            let usable = btree && !partial && form.indisvalid && form.indisready && form.indislive;
+            let attnos = form.indkey.values.as_slice(form.indnkeyatts as usize);
+            if usable {
+                chosen.extend(choose(&index, attnos));
+            }
+            pg_sys::relation_close(raw, lock);
+        }
+        chosen
     }
 }
 
