@@ -1,5 +1,5 @@
 //! Which row has a key is answered on a hot standby as the statement there sees the data: while the primary changes rows,
-//! tables and indexes and knows nothing of the standby's snapshots; and when the standby becomes a primary.
+//! tables and indexes and knows nothing of the standby's snapshots; and when the standby becomes a primary (R72).
 //!
 //! `AUTHZ_SEED=n` repeats the changes of one random run.
 
