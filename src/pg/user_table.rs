@@ -253,12 +253,7 @@ impl Leaf {
 
     /// Can the index be searched? Whoever opens the table may have waited for somebody who has dropped it.
     fn serves(&self, index: Made) -> bool {
-        index.has_every_row()
-            && if statement::is_standby() {
-                index.hold()
-            } else {
-                !invalidation::tables_changed_since(self.as_of) || index.exists()
-            }
+        index.has_every_row() && (!invalidation::tables_changed_since(self.as_of) || index.exists())
     }
 
     fn is_searchable(&self, wanted: &Wanted<'_>) -> bool {

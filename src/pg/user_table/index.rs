@@ -3,7 +3,7 @@
 use super::{Column, Columns};
 use crate::pg::relation::{Relation, Tuple};
 use crate::pg::view;
-use pgrx::{PgList, PgRelation, pg_sys};
+use pgrx::{PgRelation, pg_sys};
 
 /// An index that finds rows by their key.
 #[derive(Clone, Copy, Debug)]
@@ -58,14 +58,6 @@ impl Made {
         settled && view::is_settled(self.stored_by) || (settled || !self.broken) && !view::is_of_standby()
     }
 
-    /// Locks it, as queries do, if it has not been dropped. Who drops an index concurrently waits for those who have locked the
-    /// table, but not for those who have done so on a standby.
-    pub(super) fn hold(self) -> bool {
-        // SAFETY: takes a heavyweight lock, and receives invalidations as every lock does.
-        unsafe { pg_sys::LockRelationOid(self.oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) }
-        self.exists()
-    }
-
     /// Has it not been dropped?
     pub(super) fn exists(self) -> bool {
         // SAFETY: a syscache look-up.
@@ -90,29 +82,20 @@ fn class_written_by(oid: pg_sys::Oid) -> pg_sys::TransactionId {
 /// The indexes of a table that can be searched for every row: valid B-trees that are not partial, each with its
 /// column numbers.
 fn usable_indexes<T>(relation: &Relation, mut choose: impl FnMut(&PgRelation, &[i16]) -> Option<T>) -> Vec<T> {
-    // SAFETY: the relation is open; indexes are opened and closed here, those that are still there, and `PgRelation` is told
-    // not to close them. The fields read are those that every index has.
+    // SAFETY: the relation is open, and `PgRelation` is told not to close it; indexes are opened and closed by the
+    // iterator's items. The fields read are those that every index has.
     unsafe {
-        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-        let oids = PgList::<pg_sys::Oid>::from_pg(pg_sys::RelationGetIndexList(relation.raw()));
-        let mut chosen = Vec::new();
-        for oid in oids.iter_oid() {
-            let raw = pg_sys::try_relation_open(oid, lock);
-            if raw.is_null() {
-                continue;
-            }
-            let index = PgRelation::from_pg(raw);
-            let form = &*index.rd_index;
-            let btree = (*index.rd_rel).relam == pg_sys::BTREE_AM_OID;
-            let partial = !pg_sys::RelationGetIndexPredicate(raw).is_null();
-            let usable = btree && !partial && form.indisvalid && form.indisready && form.indislive;
-            let attnos = form.indkey.values.as_slice(form.indnkeyatts as usize);
-            if usable {
-                chosen.extend(choose(&index, attnos));
-            }
-            pg_sys::relation_close(raw, lock);
-        }
-        chosen
+        PgRelation::from_pg(relation.raw())
+            .indices(pg_sys::AccessShareLock as pg_sys::LOCKMODE)
+            .filter_map(|index| {
+                let form = &*index.rd_index;
+                let btree = (*index.rd_rel).relam == pg_sys::BTREE_AM_OID;
+                let partial = !pg_sys::RelationGetIndexPredicate(index.as_ptr()).is_null();
+                let usable = btree && !partial && form.indisvalid && form.indisready && form.indislive;
+                let attnos = form.indkey.values.as_slice(form.indnkeyatts as usize);
+                if usable { choose(&index, attnos) } else { None }
+            })
+            .collect()
     }
 }
 
