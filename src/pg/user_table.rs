@@ -10,7 +10,7 @@ use super::{invalidation, statement, view};
 use crate::error;
 use authz_engine::Key;
 use children::children;
-use index::{Index, Made, best_index, index_on};
+use index::{Held, Index, Made, best_index, index_on};
 use pgrx::pg_sys;
 use uuid::Uuid;
 
@@ -195,7 +195,7 @@ impl UserTable {
 
     /// Are there indexes for every place wanted?
     pub fn is_searchable(&self, wanted: &Wanted<'_>) -> bool {
-        self.leaves.iter().all(|leaf| leaf.is_searchable(wanted))
+        self.leaves.iter().all(|leaf| leaf.hold_all(wanted).is_some())
     }
 
     /// Calls `each` with every visible row of that key, and of that tenant if one is given; stops early when it
@@ -251,21 +251,35 @@ impl Leaf {
         Some(relation)
     }
 
-    /// Can the index be searched? Whoever opens the table may have waited for somebody who has dropped it.
-    fn serves(&self, index: Made) -> bool {
-        index.has_every_row() && (!invalidation::tables_changed_since(self.as_of) || index.exists())
+    /// The index, if it can be searched. Whoever opens the table may have waited for somebody who has dropped it.
+    fn hold(&self, index: Made) -> Option<Held> {
+        if !index.has_every_row() {
+            None
+        } else if statement::is_standby() {
+            index.hold()
+        } else {
+            let there = !invalidation::tables_changed_since(self.as_of) || index.exists();
+            there.then_some(Held::WITH_ITS_TABLE)
+        }
     }
 
-    fn is_searchable(&self, wanted: &Wanted<'_>) -> bool {
-        let columns = &self.columns;
-        let searchable = |(place, ids): &(Place, Vec<Uuid>)| {
-            ids.is_empty()
-                || place.column(columns).is_none_or(|c| c.column_type == ColumnType::Uuid)
-                    && (place.column(columns).is_none() || self.places[*place as usize].is_some_and(|i| self.serves(i)))
-        };
-        let by_key = |i: Index| !i.tenant_first && self.serves(i.made);
-        let keys_searchable = wanted.keys.is_empty() || self.index.is_some_and(by_key);
-        !wanted.everywhere && keys_searchable && wanted.ids.iter().all(searchable)
+    /// The indexes for every place wanted, if there are such.
+    fn hold_all(&self, wanted: &Wanted<'_>) -> Option<Vec<Held>> {
+        if wanted.everywhere {
+            return None;
+        }
+        let mut held = Vec::new();
+        for (place, ids) in wanted.ids {
+            if let Some(column) = place.column(&self.columns).filter(|_| !ids.is_empty()) {
+                let index = self.places[*place as usize].filter(|_| column.column_type == ColumnType::Uuid)?;
+                held.push(self.hold(index)?);
+            }
+        }
+        if !wanted.keys.is_empty() {
+            let index = self.index.filter(|i| !i.tenant_first)?;
+            held.push(self.hold(index.made)?);
+        }
+        Some(held)
     }
 
     fn search(&self, wanted: &Wanted<'_>, each: &mut impl FnMut(Boundary) -> bool) {
@@ -274,10 +288,10 @@ impl Leaf {
         };
         let columns = &self.columns;
         let mut row = |t: &Tuple<'_>| columns.read(t).is_none_or(&mut *each);
-        if !self.is_searchable(wanted) {
+        let Some(_held) = self.hold_all(wanted) else {
             relation.scan_active(None, &[], row);
             return;
-        }
+        };
         for (place, ids) in wanted.ids {
             if let (Some(column), Some(index)) = (place.column(columns), self.places[*place as usize]) {
                 for id in ids {
@@ -308,7 +322,7 @@ impl Leaf {
             let wanted = boundary.key == *key && (tenant.is_none() || boundary.tenant == tenant);
             wanted.then(|| each(boundary, t))
         };
-        let Some(index) = self.index.filter(|i| self.serves(i.made)) else {
+        let Some((index, _held)) = self.index.and_then(|i| Some((i, self.hold(i.made)?))) else {
             relation.scan_active(None, &[key_scan], |t| row(t) != Some(false));
             return;
         };

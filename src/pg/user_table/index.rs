@@ -3,7 +3,7 @@
 use super::{Column, Columns};
 use crate::pg::relation::{Relation, Tuple};
 use crate::pg::view;
-use pgrx::{PgRelation, pg_sys};
+use pgrx::{PgList, PgRelation, pg_sys};
 
 /// An index that finds rows by their key.
 #[derive(Clone, Copy, Debug)]
@@ -58,10 +58,38 @@ impl Made {
         settled && view::is_settled(self.stored_by) || (settled || !self.broken) && !view::is_of_standby()
     }
 
+    /// Locks it for a search, if it has not been dropped. Who drops an index concurrently waits for those who have locked the
+    /// table, but not for those who have done so on a standby.
+    pub(super) fn hold(self) -> Option<Held> {
+        // SAFETY: takes a heavyweight lock, and receives invalidations as every lock does.
+        unsafe { pg_sys::LockRelationOid(self.oid, Held::LOCK) }
+        let held = Held(Some(self.oid));
+        self.exists().then_some(held)
+    }
+
     /// Has it not been dropped?
     pub(super) fn exists(self) -> bool {
         // SAFETY: a syscache look-up.
         unsafe { pg_sys::get_rel_relkind(self.oid) != 0 }
+    }
+}
+
+/// An index that can be searched for as long as this lives.
+pub(super) struct Held(Option<pg_sys::Oid>);
+
+impl Held {
+    const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+
+    /// One that needs no lock, because its table has one.
+    pub(super) const WITH_ITS_TABLE: Held = Held(None);
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(oid) = self.0.filter(|_| !std::thread::panicking()) {
+            // SAFETY: locked by us, unlocked once; after an error PostgreSQL does it.
+            unsafe { pg_sys::UnlockRelationOid(oid, Held::LOCK) }
+        }
     }
 }
 
@@ -82,20 +110,29 @@ fn class_written_by(oid: pg_sys::Oid) -> pg_sys::TransactionId {
 /// The indexes of a table that can be searched for every row: valid B-trees that are not partial, each with its
 /// column numbers.
 fn usable_indexes<T>(relation: &Relation, mut choose: impl FnMut(&PgRelation, &[i16]) -> Option<T>) -> Vec<T> {
-    // SAFETY: the relation is open, and `PgRelation` is told not to close it; indexes are opened and closed by the
-    // iterator's items. The fields read are those that every index has.
+    // SAFETY: the relation is open; indexes are opened and closed here, those that are still there, and `PgRelation` is told
+    // not to close them. The fields read are those that every index has.
     unsafe {
-        PgRelation::from_pg(relation.raw())
-            .indices(pg_sys::AccessShareLock as pg_sys::LOCKMODE)
-            .filter_map(|index| {
-                let form = &*index.rd_index;
-                let btree = (*index.rd_rel).relam == pg_sys::BTREE_AM_OID;
-                let partial = !pg_sys::RelationGetIndexPredicate(index.as_ptr()).is_null();
-                let usable = btree && !partial && form.indisvalid && form.indisready && form.indislive;
-                let attnos = form.indkey.values.as_slice(form.indnkeyatts as usize);
-                if usable { choose(&index, attnos) } else { None }
-            })
-            .collect()
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let oids = PgList::<pg_sys::Oid>::from_pg(pg_sys::RelationGetIndexList(relation.raw()));
+        let mut chosen = Vec::new();
+        for oid in oids.iter_oid() {
+            let raw = pg_sys::try_relation_open(oid, lock);
+            if raw.is_null() {
+                continue;
+            }
+            let index = PgRelation::from_pg(raw);
+            let form = &*index.rd_index;
+            let btree = (*index.rd_rel).relam == pg_sys::BTREE_AM_OID;
+            let partial = !pg_sys::RelationGetIndexPredicate(raw).is_null();
+            let usable = btree && !partial && form.indisvalid && form.indisready && form.indislive;
+            let attnos = form.indkey.values.as_slice(form.indnkeyatts as usize);
+            if usable {
+                chosen.extend(choose(&index, attnos));
+            }
+            pg_sys::relation_close(raw, lock);
+        }
+        chosen
     }
 }
 
