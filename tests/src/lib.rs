@@ -11,6 +11,7 @@
 
 pub mod casework;
 pub mod chance;
+pub mod clock;
 pub mod cluster;
 mod db;
 pub mod dump;

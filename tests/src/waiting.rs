@@ -8,7 +8,7 @@ use crate::value;
 /// Waits until it is so.
 #[track_caller]
 pub fn soon(what: &str, so: impl FnMut() -> bool) {
-    within(Duration::from_secs(30), what, so);
+    within(Duration::from_secs(120), what, so);
 }
 
 /// Waits until it is so, but no longer.

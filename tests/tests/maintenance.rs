@@ -199,7 +199,7 @@ fn a_step_that_fails_takes_nothing_else_back() {
     );
     execute(
         &mut c,
-        "SET lock_timeout = '100ms';
+        "SET lock_timeout = '1s'; SET deadlock_timeout = '100ms';
          UPDATE authz.tenant SET settings = '{\"privileged_access\": {\"start_window\": \"soon\"}}'",
     );
     let done = c

@@ -79,7 +79,7 @@ impl Pooler {
                 port,
             };
             let begin = Instant::now();
-            while begin.elapsed() < Duration::from_secs(20) {
+            while begin.elapsed() < Duration::from_secs(60) {
                 if pooler.process.try_wait().unwrap().is_some() {
                     break;
                 }

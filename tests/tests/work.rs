@@ -282,7 +282,7 @@ fn waiting_for_a_lock_does_not_tell_that_work_is_there() {
     assert!(route(&mut roger, "alert0").is_some());
     execute(&mut roger, "BEGIN");
     execute(&mut roger, &release("alert0"));
-    execute(&mut gina, "SET lock_timeout = '300ms'");
+    execute(&mut gina, "SET lock_timeout = '10s'");
     refused(&mut gina, &release("alert0"), "42501", &["permission denied"]);
     execute(&mut roger, "ROLLBACK");
     execute(&mut roger, &release("alert0"));

@@ -2,7 +2,7 @@
 //! off (R54).
 
 use crate::{UNGUARDED, fill_months, verify};
-use authz_tests::{Db, execute, value};
+use authz_tests::{Db, chance, execute, value};
 use postgres::Client;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -162,7 +162,7 @@ fn tamper(c: &mut Client, rng: &mut StdRng) -> Tampering {
                 "sealed_at = sealed_at + interval '1 microsecond'",
                 "previous_hash = sha256(previous_hash)",
                 "seal_hash = sha256(seal_hash)",
-                "leaves = overlay(leaves PLACING '\\x00'::bytea FROM 30)",
+                "leaves = set_byte(leaves, 29, 255 - get_byte(leaves, 29))",
                 "leaves = substr(leaves, 57)",
                 "columns = columns[2:]",
                 "to_key = 'ffffffff-ffff-ffff-ffff-ffffffffffff'",
@@ -218,7 +218,7 @@ fn each_of_500_random_tamperings_by_a_superuser_is_named() {
         before.valid && before.unsealed == 0 && before.events > 600,
         "{before:?}"
     );
-    let seed = 20_261;
+    let seed = chance::seed();
     let mut rng = StdRng::seed_from_u64(seed);
     let mut kinds = BTreeSet::new();
     for n in 0..500 {

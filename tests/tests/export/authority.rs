@@ -6,8 +6,8 @@ use crate::{approve, fetch, run};
 use authz_tests::exports::{Exports, chunk, exported, request, request_sql, run_export};
 use authz_tests::make::{self, id};
 use authz_tests::session::act_as;
+use authz_tests::waiting::until_it_waits;
 use authz_tests::{denied, execute, recorded, refused, refused_with_hint, value};
-use std::time::Duration;
 use uuid::Uuid;
 
 #[test]
@@ -178,15 +178,16 @@ fn r32_who_is_revoked_while_rows_are_read_gets_nothing() {
     let export = request(&mut rex, "");
     execute(
         &mut w.admin,
-        "CREATE FUNCTION public.slowly() RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT pg_sleep(0.4) IS NOT NULL';
-         CREATE POLICY slow ON public.claim AS RESTRICTIVE USING (public.slowly())",
+        "CREATE FUNCTION public.slowly() RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT pg_advisory_xact_lock_shared(7) IS NOT NULL';
+         CREATE POLICY slow ON public.claim AS RESTRICTIVE USING (public.slowly()); SELECT pg_advisory_lock(7)",
     );
+    let pid: i32 = value(&mut rex, "SELECT pg_backend_pid()", &[]);
     let running = std::thread::spawn(move || {
         let before = recorded(&mut rex);
         refused(&mut rex, &run(export), "42501", &["permission denied"]);
         recorded(&mut rex) - before
     });
-    std::thread::sleep(Duration::from_millis(600));
+    until_it_waits(&mut w.admin, pid);
     execute(
         &mut w.admin,
         &format!(
@@ -194,6 +195,7 @@ fn r32_who_is_revoked_while_rows_are_read_gets_nothing() {
             id("rex")
         ),
     );
+    execute(&mut w.admin, "SELECT pg_advisory_unlock(7)");
     assert_eq!(running.join().unwrap(), 1);
     assert_eq!((w.job(export, "status").as_deref(), w.chunks()), (Some("pending"), 0));
 }

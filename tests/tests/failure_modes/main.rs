@@ -40,7 +40,7 @@ impl Listener {
         begin(&mut client, role, who);
         execute(
             &mut client,
-            "SET jit = off; SET client_min_messages = notice; SET statement_timeout = '20s'",
+            "SET jit = off; SET client_min_messages = notice; SET statement_timeout = '120s'",
         );
         Listener { client, notices }
     }

@@ -2,9 +2,9 @@
 //! PITFALLS 10).
 
 use crate::alice;
+use authz_tests::clock::{Clock, at_leisure};
 use authz_tests::make::{self, can, id};
 use authz_tests::{Server, execute};
-use std::time::{Duration, Instant};
 
 #[test]
 fn a_grant_is_seen_at_once_too() {
@@ -77,36 +77,44 @@ fn what_a_membership_and_an_owner_role_gave() {
 /// PITFALLS 10
 #[test]
 fn expiry_needs_no_event() {
+    at_leisure(ends_by_itself);
+}
+
+fn ends_by_itself(clock: &Clock) {
     let (db, mut a, assignment) = alice(&Server::shared());
     make::revoke(&mut a, assignment);
     let mut open = db.connect();
     let mut plain = db.connect();
     execute(&mut open, "BEGIN ISOLATION LEVEL REPEATABLE READ");
     assert!(!can(&mut open, id("alice"), "case.view", id("affair")));
+    clock.start();
     execute(
         &mut a,
         &format!(
             "INSERT INTO authz.principal_role_assignment
                     (tenant_id, principal_id, role_code, scope_type, scope_id, granted_at, expires_at)
-             VALUES ('{}', '{}', 'viewer', 'case', '{}', clock_timestamp() + interval '0.7 s', clock_timestamp() + interval '2 s')",
-            id("acme"), id("alice"), id("affair")
+             VALUES ('{}', '{}', 'viewer', 'case', '{}', clock_timestamp() + {}, clock_timestamp() + {})",
+            id("acme"),
+            id("alice"),
+            id("affair"),
+            clock.interval(0.5),
+            clock.interval(1.5)
         ),
     );
-    let begin = Instant::now();
-    let mut until = |moment: u64, expected: bool| {
-        std::thread::sleep(Duration::from_millis(moment).saturating_sub(begin.elapsed()));
+    let mut until = |moment: f64, expected: bool| {
+        clock.wait_until(moment);
         assert_eq!(
             can(&mut plain, id("alice"), "case.view", id("affair")),
             expected,
-            "at {moment} ms"
+            "at {moment}"
         );
         assert_eq!(
             can(&mut open, id("alice"), "case.view", id("affair")),
             expected,
-            "at {moment} ms, open transaction"
+            "at {moment}, open transaction"
         );
     };
-    until(0, false);
-    until(1_100, true);
-    until(2_100, false);
+    until(0.0, false);
+    until(1.0, true);
+    until(2.0, false);
 }

@@ -27,7 +27,7 @@ fn changes_made_as_a_replica_count_too() {
     assert!(can(&mut b, id("alice"), "case.view", id("affair")), "assigned again");
     // TRUNCATE waits for whoever may still hold a lock on the table.
     execute(&mut b, "COMMIT");
-    execute(&mut a, "SET lock_timeout = '10 s'");
+    execute(&mut a, "SET lock_timeout = '60 s'");
     execute(&mut a, "TRUNCATE authz.principal_role_assignment CASCADE");
     assert!(!can(&mut b, id("alice"), "case.view", id("affair")), "truncated");
     for table in ["tenant_membership", "role_permission"] {
@@ -103,7 +103,7 @@ fn parallel_workers_decide_like_their_leader() {
             break;
         }
         assert!(
-            begin.elapsed() < Duration::from_secs(20),
+            begin.elapsed() < Duration::from_secs(120),
             "no worker was launched: {plan:#}"
         );
     }

@@ -1,10 +1,10 @@
 //! Failures lock out, exactly counted, each time for longer, until time or somebody who may ends it (R8).
 
 use crate::{attempts, login, world};
+use authz_tests::clock::{Clock, at_leisure};
 use authz_tests::make::{self, id};
 use authz_tests::{execute, refused, refused_with_hint, value};
 use postgres::Client;
-use std::time::Duration;
 
 /// Seconds that the lock goes on for.
 fn locked_for(c: &mut Client, name: &str) -> f64 {
@@ -94,19 +94,25 @@ fn r8_five_failures_lock_out_each_time_for_twice_as_long_and_a_log_in_forgets_th
 
 #[test]
 fn the_lock_ends_by_itself_and_a_lock_by_hand_is_not_shortened() {
+    at_leisure(locks_end);
+}
+
+fn locks_end(clock: &Clock) {
     let (db, mut c, door) = world();
     execute(
         &mut c,
         &format!(
-            "ALTER ROLE {door} SET authz.login_max_failures = 2; ALTER ROLE {door} SET authz.login_lock_duration = '1s'"
+            "ALTER ROLE {door} SET authz.login_max_failures = 2; ALTER ROLE {door} SET authz.login_lock_duration = '{}s'",
+            clock.seconds()
         ),
     );
     let mut d = db.connect_as(&door);
     // A setting of a role is set before the library that knows who may set it.
     execute(&mut d, "SELECT authz_principal()");
     login(&mut d, "alice", false);
+    clock.start();
     assert_eq!(login(&mut d, "alice", false), "locked");
-    std::thread::sleep(Duration::from_millis(1100));
+    clock.wait_until(1.5);
     assert_eq!(login(&mut d, "alice", true), "active");
     execute(
         &mut c,

@@ -1,9 +1,9 @@
 //! How long a session lasts, and that its end needs nobody (R31, PITFALLS 10).
 
 use crate::{World, approve, call, request, sees, start, world};
+use authz_tests::clock::{Clock, at_leisure};
 use authz_tests::make::id;
 use authz_tests::{execute, refused, value};
-use std::time::Duration;
 
 #[test]
 fn the_duration_is_the_least_of_what_is_asked_and_allowed() {
@@ -158,20 +158,26 @@ fn a_time_zone_of_the_callers_making_makes_no_day_longer() {
 
 #[test]
 fn pitfall_10_expiry_is_enforced_by_the_decision_and_needs_no_maintenance() {
+    at_leisure(expires);
+}
+
+fn expires(clock: &Clock) {
     let mut w = world();
     let (mut bea, mut sam, mut ann) = (w.of("bea"), w.of("sam"), w.of("ann"));
+    let duration = format!(", duration => {}", clock.interval(2.0));
+    clock.start();
     call(
         &mut bea,
-        &format!("authz_break_glass('fire', '{}', duration => '3 seconds')", id("acme")),
+        &format!("authz_break_glass('fire', '{}'{duration})", id("acme")),
     );
-    let session = request(&mut sam, ", duration => '3 seconds'");
+    let session = request(&mut sam, &duration);
     approve(&mut ann, session);
     start(&mut sam, session);
     assert!(sees(&mut bea, "affair") && sees(&mut sam, "affair"));
     // Also in a transaction that is open all the time.
     execute(&mut bea, "BEGIN ISOLATION LEVEL REPEATABLE READ");
     assert!(sees(&mut bea, "affair"));
-    std::thread::sleep(Duration::from_millis(3100));
+    clock.wait_until(2.5);
     assert!(!sees(&mut bea, "affair") && !sees(&mut sam, "affair"));
     execute(&mut bea, "ROLLBACK");
     assert_eq!(w.session(session, "ended_at"), None, "nobody has closed it");

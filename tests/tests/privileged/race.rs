@@ -95,7 +95,7 @@ fn waiting_for_a_lock_does_not_tell_that_a_session_is_there() {
     let session = request(&mut sam, "");
     execute(&mut ann, "BEGIN");
     approve(&mut ann, session);
-    execute(&mut mia, "SET lock_timeout = '300ms'");
+    execute(&mut mia, "SET lock_timeout = '10s'");
     for call in [
         "authz_approve_access('{}')",
         "authz_reject_access('{}', 'r')",

@@ -252,7 +252,7 @@ impl World {
                 .replace("{force_parallel}", force_parallel);
             let (mut client, notices) = connect(&self.db, &self.mallory);
             let (mut rows, mut count, mut outcome) = (Vec::new(), 0, None);
-            execute(&mut client, "BEGIN; SET LOCAL statement_timeout = '60s'");
+            execute(&mut client, "BEGIN; SET LOCAL statement_timeout = '120s'");
             match client.simple_query(&sql) {
                 Ok(messages) => {
                     for message in messages {

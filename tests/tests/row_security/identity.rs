@@ -1,10 +1,10 @@
 //! Whose rows: of each identity across a cursor, of nobody, of the owner, of who sees everything (R20, R21).
 
 use crate::{PROTECT, act, allowed, application, become_, keys, small_world, titles};
+use authz_tests::clock::{Clock, at_leisure};
 use authz_tests::make::{self, id};
 use authz_tests::{Db, execute, refused, report, value};
 use postgres::Client;
-use std::time::{Duration, Instant};
 
 /// Somebody who sees every case of every tenant.
 fn platform_auditor(c: &mut Client) {
@@ -110,30 +110,36 @@ fn the_owner_is_not_above_it() {
 
 #[test]
 fn an_allow_rule_for_everybody_begins_on_time() {
+    at_leisure(begins_and_ends);
+}
+
+fn begins_and_ends(clock: &Clock) {
     let db = Db::new();
     let (mut c, _) = small_world(&db);
     let role = application(&db, &mut c);
     let mut app = db.connect_as(&role);
+    clock.start();
     execute(
         &mut c,
         &format!(
             "INSERT INTO authz.resource_access_rule (tenant_id, effect, resource_type, grantee_type, permission_code, priority, valid_from, valid_until)
-             VALUES ('{}', 'allow', 'case', 'any', 'case.view', 1, clock_timestamp() + interval '1 s', clock_timestamp() + interval '3 s')",
-            id("acme")
+             VALUES ('{}', 'allow', 'case', 'any', 'case.view', 1, clock_timestamp() + {}, clock_timestamp() + {})",
+            id("acme"),
+            clock.interval(0.5),
+            clock.interval(1.5)
         ),
     );
     execute(
         &mut app,
         &format!("SELECT authz_set_session('{}', is_local => false)", id("bob")),
     );
-    let begin = Instant::now();
     assert_eq!(titles(&mut app, "SELECT title FROM case_record"), [""; 0]);
-    std::thread::sleep(Duration::from_millis(1200).saturating_sub(begin.elapsed()));
+    clock.wait_until(1.0);
     assert_eq!(
         titles(&mut app, "SELECT title FROM case_record ORDER BY 1"),
         ["affair", "other"]
     );
-    std::thread::sleep(Duration::from_millis(3200).saturating_sub(begin.elapsed()));
+    clock.wait_until(2.0);
     assert_eq!(titles(&mut app, "SELECT title FROM case_record"), [""; 0]);
 }
 

@@ -1,5 +1,6 @@
 //! When a token's session ends, and what is told and kept where a token is bad (R24).
 
+use authz_tests::clock::{Clock, at_leisure};
 use authz_tests::cluster::Cluster;
 use authz_tests::make::id;
 use authz_tests::session::{fill, is, is_nobody, load, scan_in_parallel, set, world};
@@ -7,10 +8,13 @@ use authz_tests::signer::{Signer, begin, changed, claims, now};
 use authz_tests::{Db, Start, execute, run};
 use postgres::NoTls;
 use serde_json::json;
-use std::time::Duration;
 
 #[test]
 fn outlive_the_token() {
+    at_leisure(token_expires);
+}
+
+fn token_expires(clock: &Clock) {
     let mut w = world();
     let signer = Signer::ed25519("k");
     signer.register(&mut w.admin);
@@ -27,7 +31,9 @@ fn outlive_the_token() {
     );
     let (mut lasting, mut local) = (w.role(), w.role());
     is(&mut lasting, "carol");
-    let token = signer.token(&changed(json!({"exp": now() + 4})));
+    // It is given in whole seconds, and so a part of one is gone already.
+    clock.start();
+    let token = signer.token(&changed(json!({"exp": now() + 2 * clock.seconds() as i64})));
     begin(&mut lasting, &token).unwrap();
     execute(&mut local, "BEGIN");
     local.execute("SELECT authz_set_session_token($1)", &[&token]).unwrap();
@@ -36,7 +42,7 @@ fn outlive_the_token() {
     let prepared = lasting
         .prepare(&format!("SELECT authz_can('case.view', '{}'::uuid)", id("affair")))
         .unwrap();
-    std::thread::sleep(Duration::from_millis(4500));
+    clock.wait_until(2.5);
     is_nobody(&mut lasting);
     is_nobody(&mut local);
     let can: bool = lasting.query_one(&prepared, &[]).unwrap().get(0);
@@ -53,17 +59,25 @@ fn outlive_the_token() {
 
 #[test]
 fn a_session_ends_with_the_key_where_that_is_known_beforehand() {
+    at_leisure(key_expires);
+}
+
+fn key_expires(clock: &Clock) {
     let mut w = world();
     let signer = Signer::ed25519("k");
     signer.register(&mut w.admin);
+    let mut c = w.role();
+    clock.start();
     execute(
         &mut w.admin,
-        "UPDATE authz.signing_key SET valid_until = statement_timestamp() + interval '2 seconds'",
+        &format!(
+            "UPDATE authz.signing_key SET valid_until = statement_timestamp() + {}",
+            clock.interval(1.0)
+        ),
     );
-    let mut c = w.role();
     begin(&mut c, &signer.token(&claims("alice"))).unwrap();
     is(&mut c, "alice");
-    std::thread::sleep(Duration::from_millis(2300));
+    clock.wait_until(1.5);
     is_nobody(&mut c);
 }
 

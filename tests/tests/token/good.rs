@@ -142,7 +142,7 @@ fn tokens_work_on_a_standby() {
     let begun = std::time::Instant::now();
     while begin(&mut c, &signer.token(&claims("alice"))).is_ok() {
         assert!(
-            begun.elapsed() < Duration::from_secs(30),
+            begun.elapsed() < Duration::from_secs(120),
             "the retired key is still good"
         );
         std::thread::sleep(Duration::from_millis(20));
