@@ -12,7 +12,7 @@ use super::relation::{Relation, Tuple};
 use authz_engine::Key;
 use boundary::Columns;
 use children::children;
-use leaf::Leaf;
+use leaf::{Branch, Leaf};
 use pgrx::pg_sys;
 use uuid::Uuid;
 
@@ -79,21 +79,28 @@ impl UserTable {
     /// Looks the table up. The error says what is wrong with it, for explanations.
     pub fn resolve(target: pg_sys::Oid, names: &ColumnNames) -> Result<UserTable, String> {
         let mut leaves = Vec::new();
-        let mut todo = vec![(target, Vec::new())];
-        while let Some((oid, detached_by)) = todo.pop() {
+        let root = Branch {
+            parent: None,
+            detached_by: Vec::new(),
+            as_of: invalidation::sequence(),
+        };
+        let mut todo = vec![(target, root)];
+        while let Some((oid, branch)) = todo.pop() {
             invalidation::watch_table(oid);
             let relation = Relation::open(oid).ok_or("its table has been dropped")?;
             if is_temporary(&relation) {
                 return Err("its table, or a partition of it, is temporary: no other session can read it".to_owned());
             }
             match kind_of(&relation) {
-                b'r' => leaves.push(Leaf::resolve(&relation, names, detached_by.clone())?),
+                b'r' => leaves.push(Leaf::resolve(&relation, names, branch.clone())?),
                 b'p' => {}
                 _ => return Err("its table, or a partition of it, is not an ordinary table".to_owned()),
             }
             todo.extend(children(oid).into_iter().map(|child| {
-                let detached_by = detached_by.iter().copied().chain(child.detached_by);
-                (child.oid, detached_by.collect())
+                let mut part = branch.clone();
+                part.parent = Some(oid);
+                part.detached_by.extend(child.detached_by);
+                (child.oid, part)
             }));
         }
         let relation = Relation::open(target).ok_or("its table has been dropped")?;

@@ -4,7 +4,7 @@
 
 use authz_tests::cluster::Cluster;
 use authz_tests::make::{self, id};
-use authz_tests::waiting::soon;
+use authz_tests::waiting::{soon, until_it_waits};
 use authz_tests::{Db, Start, chance, execute, report, value};
 use postgres::Client;
 use rand::rngs::StdRng;
@@ -293,6 +293,46 @@ fn a_partition_that_is_being_detached_is_there_for_older_snapshots_only() {
     look(&mut old);
     let expected = [12, 6, 12, 6, 6, 6].map(|rows| (rows, String::new()));
     assert_eq!(seen, expected);
+}
+
+/// A check that has to wait for who takes a part away from its table does not answer from that part, whether it knew the table
+/// before or not.
+#[test]
+fn who_waits_for_a_part_to_be_taken_away_does_not_look_in_it() {
+    for (partitioned, part, away) in [
+        (
+            "PARTITION BY RANGE (key)",
+            "CREATE TABLE public.part PARTITION OF public.thing DEFAULT",
+            "ALTER TABLE public.thing DETACH PARTITION public.part",
+        ),
+        (
+            "",
+            "CREATE TABLE public.part (PRIMARY KEY (key)) INHERITS (public.thing)",
+            "ALTER TABLE public.part NO INHERIT public.thing",
+        ),
+    ] {
+        let db = Db::new();
+        let mut c = world_of(&db, "int", "key", partitioned, part);
+        let ask = format!("SELECT authz_can('{}', 'thing.view', 102)", id("alice"));
+        let row = format!("INSERT INTO public.part VALUES ('{}', 102, {})", id("acme"), team(true));
+        execute(&mut c, &row);
+        let (mut knows, mut begins) = (db.connect(), db.connect());
+        assert!(value::<bool>(&mut knows, &ask, &[]));
+        execute(&mut c, &format!("BEGIN; {away}"));
+        let mut watcher = db.connect();
+        let answers = std::thread::scope(|scope| {
+            let askers = [&mut knows, &mut begins].map(|asker| {
+                let pid: i32 = value(asker, "SELECT pg_backend_pid()", &[]);
+                (pid, scope.spawn(|| value::<bool>(asker, &ask, &[])))
+            });
+            for (pid, _) in &askers {
+                until_it_waits(&mut watcher, *pid);
+            }
+            execute(&mut c, "COMMIT");
+            askers.map(|(_, asker)| asker.join().expect("no panic"))
+        });
+        assert_eq!(answers, [false, false], "{away}");
+    }
 }
 
 /// A cursor sees what was there when it was opened, although later statements of its transaction have found later versions.

@@ -1,6 +1,7 @@
 //! Rows of one table without partitions: by an index that can be trusted now, or by reading all of it.
 
 use super::boundary::{Boundary, ColumnNames, Columns};
+use super::children::children;
 use super::column::{ColumnType, column, problem};
 use super::index::{Held, Index, Made, best_index, index_on};
 use super::{Place, Wanted, persistence, spots};
@@ -19,20 +20,23 @@ pub(super) struct Leaf {
     index: Option<Index>,
     /// Indexes that begin with the column of a [`Place`].
     places: [Option<Made>; Place::ALL.len()],
+    branch: Branch,
+}
+
+/// How it is a part of the registered table.
+#[derive(Clone, Debug)]
+pub(super) struct Branch {
+    /// What it is directly a part of; `None`: the registered table itself.
+    pub parent: Option<pg_sys::Oid>,
     /// Who is detaching it, or what it is part of.
-    detached_by: Vec<pg_sys::TransactionId>,
-    /// The last message that it is known to be right by.
-    as_of: u64,
+    pub detached_by: Vec<pg_sys::TransactionId>,
+    /// The last message before any of this was looked up.
+    pub as_of: u64,
 }
 
 impl Leaf {
     /// Looks up its columns and indexes. The error says what is wrong with it, for explanations.
-    pub fn resolve(
-        relation: &Relation,
-        names: &ColumnNames,
-        detached_by: Vec<pg_sys::TransactionId>,
-    ) -> Result<Leaf, String> {
-        let as_of = invalidation::sequence();
+    pub fn resolve(relation: &Relation, names: &ColumnNames, branch: Branch) -> Result<Leaf, String> {
         let need = |name: &str, types| column(relation, name, types).map_err(|p| problem(name, &p));
         let may = |name: &Option<String>, types| name.as_deref().map(|n| need(n, types)).transpose();
         let columns = Columns {
@@ -51,21 +55,32 @@ impl Leaf {
             index: best_index(relation, &columns),
             places: Place::ALL.map(|p| p.column(&columns).and_then(|c| index_on(relation, c))),
             columns,
-            detached_by,
-            as_of,
+            branch,
         })
     }
 
     /// Opens the table, if it is there and still a part. On a standby an unlogged one has no rows, and no storage either.
     fn open(&self) -> Option<Relation> {
-        if self.detached_by.iter().any(|by| view::is_seen(*by)) {
+        if self.branch.detached_by.iter().any(|by| view::is_seen(*by)) {
             return None;
         }
         let relation = Relation::open(self.oid)?;
+        if invalidation::tables_changed_since(self.branch.as_of) && !self.is_still_a_part() {
+            return None;
+        }
         if persistence(&relation) == pg_sys::RELPERSISTENCE_UNLOGGED && statement::is_standby() {
             error::unlogged_on_standby(&qualified_name(self.oid));
         }
         Some(relation)
+    }
+
+    /// Whoever opens it may have waited for somebody who has detached it.
+    fn is_still_a_part(&self) -> bool {
+        self.branch.parent.is_none_or(|parent| {
+            children(parent)
+                .iter()
+                .any(|child| child.oid == self.oid && !child.detached_by.is_some_and(view::is_seen))
+        })
     }
 
     /// The index, if it can be searched. Whoever opens the table may have waited for somebody who has dropped it.
@@ -75,7 +90,7 @@ impl Leaf {
         } else if statement::is_standby() {
             index.hold()
         } else {
-            let there = !invalidation::tables_changed_since(self.as_of) || index.exists();
+            let there = !invalidation::tables_changed_since(self.branch.as_of) || index.exists();
             there.then_some(Held::WITH_ITS_TABLE)
         }
     }

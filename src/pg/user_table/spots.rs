@@ -36,12 +36,22 @@ struct Spots {
 }
 
 impl Spots {
-    fn set_of(&mut self, table: pg_sys::Oid, within: Option<Uuid>, key: &Key) -> Option<(u32, &mut [Entry; 4])> {
+    /// The set of a row, its tag, and the position of its entry.
+    fn place(&mut self, table: pg_sys::Oid, within: Option<Uuid>, key: &Key) -> Option<(&mut Set, u32, Option<usize>)> {
         let hash = self.hasher.hash_one((table.to_u32(), within, key));
         // No entry that is in use has the tag 0.
         let tag = (hash >> 32) as u32 | 1;
         let set = self.sets.get_mut(hash as usize % SETS)?;
-        Some((tag, &mut set.0))
+        let at = set.0.iter().position(|entry| entry.tag == tag);
+        Some((set, tag, at))
+    }
+}
+
+impl Set {
+    /// Makes an entry the first.
+    fn bring_to_front(&mut self, at: usize) -> &mut Entry {
+        self.0[..=at].rotate_right(1);
+        &mut self.0[0]
     }
 }
 
@@ -52,10 +62,8 @@ thread_local! {
 /// Where the row of that key was.
 pub(super) fn known(table: pg_sys::Oid, within: Option<Uuid>, key: &Key) -> Option<Spot> {
     SPOTS.with_borrow_mut(|spots| {
-        let (tag, set) = spots.set_of(table, within, key)?;
-        let at = set.iter().position(|entry| entry.tag == tag)?;
-        set[..=at].rotate_right(1);
-        Some(set[0].spot)
+        let (set, _, at) = spots.place(table, within, key)?;
+        Some(set.bring_to_front(at?).spot)
     })
 }
 
@@ -65,10 +73,8 @@ pub(super) fn note(table: pg_sys::Oid, within: Option<Uuid>, key: &Key, spot: Sp
         if spots.sets.is_empty() {
             spots.sets = vec![Set::default(); SETS];
         }
-        if let Some((tag, set)) = spots.set_of(table, within, key) {
-            let at = set.iter().position(|entry| entry.tag == tag).unwrap_or(set.len() - 1);
-            set[..=at].rotate_right(1);
-            set[0] = Entry { tag, spot };
+        if let Some((set, tag, at)) = spots.place(table, within, key) {
+            *set.bring_to_front(at.unwrap_or(set.0.len() - 1)) = Entry { tag, spot };
         }
     });
 }
