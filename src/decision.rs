@@ -370,7 +370,7 @@ impl Attributes for Facts<'_> {
                 asked.set(true);
                 return Value::Null;
             }
-            _ => resource::stored_row(self.policy, resource),
+            _ => resource::stored_row(resource),
         };
         resource::attributes(self.policy, resource, row)
     }

@@ -61,19 +61,22 @@ pub fn resources(
                 }
             }
         }
-    } else if let Some(table) = cache::table(kind, asker.policy())
-        && let Ok(table) = table.as_ref()
-    {
-        let mut rows = Vec::new();
+    } else {
         let (ids, keys) = (reach.ids(), reach.keys());
         let wanted_places = reach.wanted(&ids, &keys);
-        table.search(&wanted_places, |row| {
-            if wanted(row.tenant, &row.key) {
-                rows.push(row);
+        let rows = cache::read_table(kind, |table| {
+            let mut rows = Vec::new();
+            if let Ok(table) = table {
+                table.search(&wanted_places, |row| {
+                    if wanted(row.tenant, &row.key) {
+                        rows.push(row);
+                    }
+                    true
+                })?;
             }
-            true
+            Ok(rows)
         });
-        for row in rows {
+        for row in rows.unwrap_or_default() {
             if let Ok(resource) = resource::of_row(asker.policy(), kind, row) {
                 decide(Located::Row(resource));
             }

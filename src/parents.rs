@@ -1,6 +1,6 @@
 //! Parents of rows, remembered for as long as a statement sees the same: many children have few parents.
 
-use crate::cache::{self, Policy};
+use crate::cache;
 use crate::pg::invalidation;
 use crate::pg::view::View;
 use crate::reach::{Asked, Reach};
@@ -71,7 +71,7 @@ pub fn parent(kind: Kind, tenant: Uuid, key: &Key, find: impl FnOnce() -> Parent
 }
 
 /// Keys of rows of a type without parents that `asked` can reach, and perhaps of others; `None` where those are many.
-pub fn keys(kind: Kind, asked: Asked, reach: Rc<Reach>, policy: &Policy) -> Option<Rc<HashSet<Key>>> {
+pub fn keys(kind: Kind, asked: Asked, reach: Rc<Reach>) -> Option<Rc<HashSet<Key>>> {
     let view = View::current()?;
     let known = KEYS.with_borrow(|all| {
         let keys = all.iter().find(|k| k.view == view && k.asked == asked)?;
@@ -83,7 +83,7 @@ pub fn keys(kind: Kind, asked: Asked, reach: Rc<Reach>, policy: &Policy) -> Opti
         Some((_, false)) => usize::MAX,
         None => FEW,
     };
-    let keys = search(kind, asked.tenant, &reach, policy, most).map(Rc::new);
+    let keys = search(kind, asked.tenant, &reach, most).map(Rc::new);
     KEYS.with_borrow_mut(|all| {
         all.retain(|k| k.view != view || k.asked != asked);
         all.truncate(STATEMENTS - 1);
@@ -97,27 +97,30 @@ pub fn keys(kind: Kind, asked: Asked, reach: Rc<Reach>, policy: &Policy) -> Opti
     keys
 }
 
-fn search(kind: Kind, tenant: Option<Uuid>, reach: &Reach, policy: &Policy, most: usize) -> Option<HashSet<Key>> {
+fn search(kind: Kind, tenant: Option<Uuid>, reach: &Reach, most: usize) -> Option<HashSet<Key>> {
     let limited = most != usize::MAX;
     // Those who see a whole tenant find children by tenant as well.
     if limited && (reach.platform || !reach.tenants.is_empty()) {
         return None;
     }
-    let table = cache::table(kind, policy)?;
-    let table = table.as_ref().as_ref().ok()?;
     let (ids, own) = (reach.ids(), reach.keys());
     let wanted = reach.wanted(&ids, &own);
-    if limited && !table.is_searchable(&wanted) {
-        return None;
-    }
-    let mut keys = HashSet::new();
-    let mut rows = 0;
-    table.search(&wanted, |row| {
-        rows += 1;
-        if tenant.is_none() || tenant == row.tenant {
-            keys.insert(row.key);
+    cache::read_table(kind, |table| {
+        let Ok(table) = table else {
+            return Ok(None);
+        };
+        if limited && !table.is_searchable(&wanted)? {
+            return Ok(None);
         }
-        rows <= most
-    });
-    (rows <= most).then_some(keys)
+        let mut keys = HashSet::new();
+        let mut rows = 0;
+        table.search(&wanted, |row| {
+            rows += 1;
+            if tenant.is_none() || tenant == row.tenant {
+                keys.insert(row.key);
+            }
+            rows <= most
+        })?;
+        Ok((rows <= most).then_some(keys))
+    })?
 }

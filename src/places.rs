@@ -94,7 +94,7 @@ impl Places {
                     ..asked.clone()
                 };
                 let above = reach::of(asked.clone(), &policy);
-                parents::keys(kind, asked, above, &policy)
+                parents::keys(kind, asked, above)
             });
             Parents {
                 view: keys.as_ref().and_then(|_| View::current()),

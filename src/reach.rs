@@ -265,7 +265,7 @@ fn parent(kind: Kind, parent: Kind, policy: &Policy, reading: &mut Reading) -> O
     if policy.loaded.registrations.get(&parent)?.parent.is_some() {
         return None;
     }
-    let (child, above) = (cache::table(kind, policy)?, cache::table(parent, policy)?);
+    let (child, above) = (cache::table(kind)?, cache::table(parent)?);
     let (Ok(child), Ok(above)) = (child.as_ref(), above.as_ref()) else {
         return None;
     };

@@ -3,7 +3,7 @@
 use crate::cache::{self, Policy};
 use crate::error;
 use crate::parents;
-use crate::pg::user_table::{Boundary, ColumnType, UserTable};
+use crate::pg::user_table::{Boundary, Changed, ColumnType, UserTable};
 use authz_engine::name::Kind;
 use authz_engine::node::{Chain, Key, Node, add};
 use authz_engine::resource::{Confidentiality, Parent, Resource};
@@ -93,13 +93,14 @@ fn find_below(
     if kind.is_built_in() {
         return find_scope(kind, given, tenant);
     }
-    let table = cache::table(kind, policy).ok_or("its resource type is not registered")?;
-    let table = table
-        .as_ref()
-        .as_ref()
-        .map_err(|why| format!("its resource type cannot be used: {why}"))?;
-    let key = given.key(table.key_type).ok_or("its key is not of the type's form")?;
-    let boundary = find_row(table, &key, tenant)?;
+    let found = cache::read_table(kind, |table| match table {
+        Err(why) => Ok(Err(format!("its resource type cannot be used: {why}"))),
+        Ok(table) => match given.key(table.key_type) {
+            None => Ok(Err("its key is not of the type's form".to_owned())),
+            Some(key) => find_row(table, &key, tenant),
+        },
+    });
+    let boundary = found.ok_or("its resource type is not registered")??;
     Ok(Located::Row(build(policy, kind, boundary, depth)?))
 }
 
@@ -119,7 +120,7 @@ fn find_scope(kind: Kind, given: Given<'_>, tenant: Option<Uuid>) -> Result<Loca
 const NOT_THERE: &str = "there is no such resource";
 const AMBIGUOUS: &str = "the key is in more than one tenant: pass the tenant";
 
-fn find_row(table: &UserTable, key: &Key, tenant: Option<Uuid>) -> Result<Boundary, Nothing> {
+fn find_row(table: &UserTable, key: &Key, tenant: Option<Uuid>) -> Result<Result<Boundary, Nothing>, Changed> {
     let mut found: Option<Boundary> = None;
     let mut second = None;
     table.find(key, tenant, |boundary, _| match &found {
@@ -135,11 +136,11 @@ fn find_row(table: &UserTable, key: &Key, tenant: Option<Uuid>) -> Result<Bounda
             });
             false
         }
-    });
-    match second {
+    })?;
+    Ok(match second {
         None => found.ok_or_else(|| NOT_THERE.to_owned()),
         Some(why) => Err(why.to_owned()),
-    }
+    })
 }
 
 /// The resource of a row. A row of a tenant that does not exist is nobody's: row security, which looks for rows by
@@ -150,11 +151,7 @@ pub fn of_row(policy: &Policy, kind: Kind, boundary: Boundary) -> Result<Resourc
 
 /// The chain, from the resource outwards: itself, its parents, teams, projects, organizations, the tenant.
 fn build(policy: &Policy, kind: Kind, mut boundary: Boundary, depth: usize) -> Result<Resource, Nothing> {
-    if let Some(past) = &policy.past {
-        cache::histories(kind, policy)
-            .iter()
-            .for_each(|history| history.apply(&mut boundary, past.at));
-    }
+    cache::apply_histories(kind, policy, &mut boundary);
     let key = boundary.key.clone();
     let mut chain = Chain::new();
     chain.push(Node::new(kind, key.clone()));
@@ -236,17 +233,18 @@ fn find_parent(policy: &Policy, kind: Kind, key: &Key, tenant: Uuid, depth: usiz
 }
 
 /// The columns of a stored row, by the statement's own snapshot.
-pub fn stored_row(policy: &Policy, resource: &Resource) -> Value {
-    let mut row = Value::Null;
-    if let Some(table) = cache::table(resource.kind, policy)
-        && let Ok(table) = table.as_ref()
-    {
-        table.find(&resource.key, resource.tenant, |_, tuple| {
-            row = tuple.json();
-            false
-        });
-    }
-    row
+pub fn stored_row(resource: &Resource) -> Value {
+    let row = cache::read_table(resource.kind, |table| {
+        let mut row = Value::Null;
+        if let Ok(table) = table {
+            table.find(&resource.key, resource.tenant, |_, tuple| {
+                row = tuple.json();
+                false
+            })?;
+        }
+        Ok(row)
+    });
+    row.unwrap_or_default()
 }
 
 /// `resource` in conditions: the row's columns, and the boundary under fixed names that no column can take over.

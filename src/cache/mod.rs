@@ -4,11 +4,12 @@
 //! it is loaded anew, by whoever needs it. No borrow is held while PostgreSQL is called.
 
 mod lru;
+mod table;
 
 use crate::pg::authority::Reading;
 use crate::pg::clock;
 use crate::pg::history::History;
-use crate::pg::invalidation::{Channel, Stamp};
+use crate::pg::invalidation::Stamp;
 use crate::pg::user_table::UserTable;
 use crate::settings;
 use crate::store::model::LoadedModel;
@@ -22,6 +23,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use uuid::Uuid;
+
+pub use table::{apply_histories, histories, read_table, table};
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Name {
@@ -157,19 +160,6 @@ pub fn policy_once(when: When) -> Policy {
         composition,
         past,
     }
-}
-
-/// The histories of a type's resources, resolved once for each question about the past.
-pub fn histories(kind: Kind, policy: &Policy) -> Rc<Vec<History>> {
-    let (Some(past), Some(registration)) = (&policy.past, policy.loaded.registrations.get(&kind)) else {
-        return Rc::default();
-    };
-    if let Some(known) = past.histories.borrow().get(&kind) {
-        return known.clone();
-    }
-    let found: Rc<Vec<History>> = Rc::new(registration.histories.iter().map(History::resolve).collect());
-    past.histories.borrow_mut().insert(kind, found.clone());
-    found
 }
 
 fn model() -> Rc<LoadedModel> {
@@ -343,25 +333,4 @@ fn some_index(value: Value) -> Option<Rc<BindingIndex>> {
 /// Remembered reaches.
 pub fn reaches<T>(f: impl FnOnce(&mut crate::reach::Memory) -> T) -> T {
     CACHE.with_borrow_mut(|c| f(&mut c.reaches))
-}
-
-/// The table of a registered resource type; `None` if the type is not registered. The error says what is wrong with it.
-pub fn table(kind: Kind, policy: &Policy) -> Option<Rc<Result<UserTable, String>>> {
-    let current = CACHE.with_borrow(|c| {
-        c.tables
-            .get(&kind)
-            .filter(|(_, stamp)| stamp.is_current())
-            .map(|(table, _)| table.clone())
-    });
-    if current.is_some() {
-        return current;
-    }
-    let registration = policy.loaded.registrations.get(&kind)?;
-    let mut reading = Reading::begin();
-    reading.depends_on(Channel::TABLES);
-    reading.depends_on(Channel::SHAPE);
-    let table = Rc::new(UserTable::resolve(registration.target, &registration.columns));
-    let stamp = reading.finish();
-    CACHE.with_borrow_mut(|c| c.tables.insert(kind, (table.clone(), stamp)));
-    Some(table)
 }

@@ -1,7 +1,7 @@
 //! Histories of a resource's boundary: tables of the application that say what an attribute was, and from when until
 //! when.
 
-use super::user_table::{Boundary, ColumnNames, UserTable};
+use super::user_table::{Boundary, Changed, ColumnNames, UserTable};
 use authz_engine::{Instant, Interval, Key};
 use pgrx::pg_sys;
 use uuid::Uuid;
@@ -106,10 +106,10 @@ impl History {
     /// Puts what the attribute was at `at` into the boundary. A resource that the history does not mention at all keeps
     /// what it has; one that it mentions, but not for that instant, had none. A history that cannot be used is of no
     /// resource, so that nobody was allowed anything by it.
-    pub fn apply(&self, boundary: &mut Boundary, at: Instant) {
+    pub fn apply(&self, boundary: &mut Boundary, at: Instant) -> Result<(), Changed> {
         let found = match &self.table {
-            Some(table) => match self.find(table, &boundary.key, boundary.tenant, at) {
-                None => return,
+            Some(table) => match self.find(table, &boundary.key, boundary.tenant, at)? {
+                None => return Ok(()),
                 Some(found) => found,
             },
             None => None,
@@ -124,10 +124,17 @@ impl History {
                 boundary.confidentiality = Some(found.and_then(|f| f.confidentiality.flatten()))
             }
         }
+        Ok(())
     }
 
     /// The row in force at `at`, of several the one that began last; the outer `None` is: no row of that key at all.
-    fn find(&self, table: &UserTable, key: &Key, tenant: Option<Uuid>, at: Instant) -> Option<Option<Boundary>> {
+    fn find(
+        &self,
+        table: &UserTable,
+        key: &Key,
+        tenant: Option<Uuid>,
+        at: Instant,
+    ) -> Result<Option<Option<Boundary>>, Changed> {
         let mut mentioned = false;
         let mut newest: Option<(Instant, Boundary)> = None;
         table.find(key, tenant, |row, tuple| {
@@ -145,7 +152,7 @@ impl History {
                 newest = Some((valid.from, row));
             }
             true
-        });
-        mentioned.then(|| newest.map(|(_, row)| row))
+        })?;
+        Ok(mentioned.then(|| newest.map(|(_, row)| row)))
     }
 }

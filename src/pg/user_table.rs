@@ -12,7 +12,7 @@ use super::relation::{Relation, Tuple};
 use authz_engine::Key;
 use boundary::Columns;
 use children::children;
-use leaf::{Branch, Leaf};
+use leaf::Leaf;
 use pgrx::pg_sys;
 use uuid::Uuid;
 
@@ -65,6 +65,11 @@ pub struct Wanted<'a> {
     pub keys: &'a [Key],
 }
 
+/// The table, or a part of it, is not what it was when it was looked up: whoever reads it may have waited for somebody who has
+/// changed it. It has to be looked up again, as PostgreSQL plans a query again, and read from the beginning.
+#[derive(Debug)]
+pub struct Changed;
+
 /// A registered table, ready to be searched.
 #[derive(Clone, Debug)]
 pub struct UserTable {
@@ -78,29 +83,24 @@ pub struct UserTable {
 impl UserTable {
     /// Looks the table up. The error says what is wrong with it, for explanations.
     pub fn resolve(target: pg_sys::Oid, names: &ColumnNames) -> Result<UserTable, String> {
+        let as_of = invalidation::sequence();
         let mut leaves = Vec::new();
-        let root = Branch {
-            parent: None,
-            detached_by: Vec::new(),
-            as_of: invalidation::sequence(),
-        };
-        let mut todo = vec![(target, root)];
-        while let Some((oid, branch)) = todo.pop() {
+        let mut todo = vec![(target, Vec::new())];
+        while let Some((oid, detached_by)) = todo.pop() {
             invalidation::watch_table(oid);
             let relation = Relation::open(oid).ok_or("its table has been dropped")?;
             if is_temporary(&relation) {
                 return Err("its table, or a partition of it, is temporary: no other session can read it".to_owned());
             }
             match kind_of(&relation) {
-                b'r' => leaves.push(Leaf::resolve(&relation, names, branch.clone())?),
+                b'r' => leaves.push(Leaf::resolve(&relation, names, detached_by.clone(), as_of)?),
                 b'p' => {}
                 _ => return Err("its table, or a partition of it, is not an ordinary table".to_owned()),
             }
             todo.extend(children(oid).into_iter().map(|child| {
-                let mut part = branch.clone();
-                part.parent = Some(oid);
-                part.detached_by.extend(child.detached_by);
-                (child.oid, part)
+                let mut by = detached_by.clone();
+                by.extend(child.detached_by);
+                (child.oid, by)
             }));
         }
         let relation = Relation::open(target).ok_or("its table has been dropped")?;
@@ -118,32 +118,43 @@ impl UserTable {
 
     /// Calls `each` with every visible row at one of the places wanted; with some more than once, and with others
     /// besides where an index is missing. Stops early when it returns false.
-    pub fn search(&self, wanted: &Wanted<'_>, mut each: impl FnMut(Boundary) -> bool) {
+    pub fn search(&self, wanted: &Wanted<'_>, mut each: impl FnMut(Boundary) -> bool) -> Result<(), Changed> {
         let mut more = true;
         let mut each = |row| {
             more = more && each(row);
             more
         };
-        self.leaves.iter().for_each(|leaf| leaf.search(wanted, &mut each));
+        self.leaves.iter().try_for_each(|leaf| leaf.search(wanted, &mut each))
     }
 
     /// Are there indexes for every place wanted?
-    pub fn is_searchable(&self, wanted: &Wanted<'_>) -> bool {
-        self.leaves.iter().all(|leaf| leaf.hold_all(wanted).is_some())
+    pub fn is_searchable(&self, wanted: &Wanted<'_>) -> Result<bool, Changed> {
+        for leaf in &self.leaves {
+            if leaf.hold_all(wanted)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Calls `each` with every visible row of that key, and of that tenant if one is given; stops early when it
     /// returns false. A key that the column cannot hold has no rows.
-    pub fn find(&self, key: &Key, tenant: Option<Uuid>, mut each: impl FnMut(Boundary, &Tuple<'_>) -> bool) {
+    pub fn find(
+        &self,
+        key: &Key,
+        tenant: Option<Uuid>,
+        mut each: impl FnMut(Boundary, &Tuple<'_>) -> bool,
+    ) -> Result<(), Changed> {
         let mut more = true;
         for leaf in &self.leaves {
             if more {
                 leaf.find(key, tenant, &mut |boundary, row| {
                     more = each(boundary, row);
                     more
-                });
+                })?;
             }
         }
+        Ok(())
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Columns {
 }
 
 /// What a row says of its boundary.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Boundary {
     /// The key as stored.
     pub key: Key,

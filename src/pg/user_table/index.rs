@@ -58,19 +58,12 @@ impl Made {
         settled && view::is_settled(self.stored_by) || (settled || !self.broken) && !view::is_of_standby()
     }
 
-    /// Locks it for a search, if it has not been dropped. Who drops an index concurrently waits for those who have locked the
-    /// table, but not for those who have done so on a standby.
-    pub(super) fn hold(self) -> Option<Held> {
+    /// Locks it for a search. Who drops an index, or makes it anew, waits for those who have locked the table, but not always for
+    /// those who have done so on a standby. If it has been dropped, a message about the table says so.
+    pub(super) fn hold(self) -> Held {
         // SAFETY: takes a heavyweight lock, and receives invalidations as every lock does.
         unsafe { pg_sys::LockRelationOid(self.oid, Held::LOCK) }
-        let held = Held(Some(self.oid));
-        self.exists().then_some(held)
-    }
-
-    /// Has it not been dropped?
-    pub(super) fn exists(self) -> bool {
-        // SAFETY: a syscache look-up.
-        unsafe { pg_sys::get_rel_relkind(self.oid) != 0 }
+        Held(Some(self.oid))
     }
 }
 

@@ -1,10 +1,9 @@
 //! Rows of one table without partitions: by an index that can be trusted now, or by reading all of it.
 
 use super::boundary::{Boundary, ColumnNames, Columns};
-use super::children::children;
 use super::column::{ColumnType, column, problem};
 use super::index::{Held, Index, Made, best_index, index_on};
-use super::{Place, Wanted, persistence, spots};
+use super::{Changed, Place, Wanted, persistence, spots};
 use crate::error;
 use crate::pg::relation::{Relation, ScanKey, Tuple, qualified_name};
 use crate::pg::{invalidation, statement, view};
@@ -20,23 +19,20 @@ pub(super) struct Leaf {
     index: Option<Index>,
     /// Indexes that begin with the column of a [`Place`].
     places: [Option<Made>; Place::ALL.len()],
-    branch: Branch,
-}
-
-/// How it is a part of the registered table.
-#[derive(Clone, Debug)]
-pub(super) struct Branch {
-    /// What it is directly a part of; `None`: the registered table itself.
-    pub parent: Option<pg_sys::Oid>,
     /// Who is detaching it, or what it is part of.
-    pub detached_by: Vec<pg_sys::TransactionId>,
-    /// The last message before any of this was looked up.
-    pub as_of: u64,
+    detached_by: Vec<pg_sys::TransactionId>,
+    /// The last message before any of the table was looked up.
+    as_of: u64,
 }
 
 impl Leaf {
     /// Looks up its columns and indexes. The error says what is wrong with it, for explanations.
-    pub fn resolve(relation: &Relation, names: &ColumnNames, branch: Branch) -> Result<Leaf, String> {
+    pub fn resolve(
+        relation: &Relation,
+        names: &ColumnNames,
+        detached_by: Vec<pg_sys::TransactionId>,
+        as_of: u64,
+    ) -> Result<Leaf, String> {
         let need = |name: &str, types| column(relation, name, types).map_err(|p| problem(name, &p));
         let may = |name: &Option<String>, types| name.as_deref().map(|n| need(n, types)).transpose();
         let columns = Columns {
@@ -55,75 +51,83 @@ impl Leaf {
             index: best_index(relation, &columns),
             places: Place::ALL.map(|p| p.column(&columns).and_then(|c| index_on(relation, c))),
             columns,
-            branch,
+            detached_by,
+            as_of,
         })
     }
 
-    /// Opens the table, if it is there and still a part. On a standby an unlogged one has no rows, and no storage either.
-    fn open(&self) -> Option<Relation> {
-        if self.branch.detached_by.iter().any(|by| view::is_seen(*by)) {
-            return None;
+    /// Is all that was looked up still so? What has been locked stays so; who waits for a lock learns what others have done.
+    fn check(&self) -> Result<(), Changed> {
+        if invalidation::tables_changed_since(self.as_of) {
+            Err(Changed)
+        } else {
+            Ok(())
         }
-        let relation = Relation::open(self.oid)?;
-        if invalidation::tables_changed_since(self.branch.as_of) && !self.is_still_a_part() {
-            return None;
+    }
+
+    /// Opens the table, if the running statement sees that it is a part. On a standby an unlogged one has no rows, and no storage
+    /// either.
+    fn open(&self) -> Result<Option<Relation>, Changed> {
+        if self.detached_by.iter().any(|by| view::is_seen(*by)) {
+            return Ok(None);
         }
-        if persistence(&relation) == pg_sys::RELPERSISTENCE_UNLOGGED && statement::is_standby() {
+        let relation = Relation::open(self.oid);
+        self.check()?;
+        if let Some(relation) = &relation
+            && persistence(relation) == pg_sys::RELPERSISTENCE_UNLOGGED
+            && statement::is_standby()
+        {
             error::unlogged_on_standby(&qualified_name(self.oid));
         }
-        Some(relation)
+        Ok(relation)
     }
 
-    /// Whoever opens it may have waited for somebody who has detached it.
-    fn is_still_a_part(&self) -> bool {
-        self.branch.parent.is_none_or(|parent| {
-            children(parent)
-                .iter()
-                .any(|child| child.oid == self.oid && !child.detached_by.is_some_and(view::is_seen))
-        })
-    }
-
-    /// The index, if it can be searched. Whoever opens the table may have waited for somebody who has dropped it.
-    fn hold(&self, index: Made) -> Option<Held> {
+    /// The index, if it can be searched.
+    fn hold(&self, index: Made) -> Result<Option<Held>, Changed> {
         if !index.has_every_row() {
-            None
-        } else if statement::is_standby() {
+            return Ok(None);
+        }
+        let held = if statement::is_standby() {
             index.hold()
         } else {
-            let there = !invalidation::tables_changed_since(self.branch.as_of) || index.exists();
-            there.then_some(Held::WITH_ITS_TABLE)
-        }
+            Held::WITH_ITS_TABLE
+        };
+        self.check()?;
+        Ok(Some(held))
     }
 
     /// The indexes for every place wanted, if there are such.
-    pub fn hold_all(&self, wanted: &Wanted<'_>) -> Option<Vec<Held>> {
+    pub fn hold_all(&self, wanted: &Wanted<'_>) -> Result<Option<Vec<Held>>, Changed> {
         if wanted.everywhere {
-            return None;
+            return Ok(None);
         }
+        let places = wanted.ids.iter().filter(|(_, ids)| !ids.is_empty());
+        let by_place = places.filter_map(|(place, _)| {
+            let column = place.column(&self.columns)?;
+            Some(self.places[*place as usize].filter(|_| column.column_type == ColumnType::Uuid))
+        });
+        let by_key = self.index.filter(|i| !i.tenant_first).map(|i| i.made);
+        let by_key = (!wanted.keys.is_empty()).then_some(by_key);
         let mut held = Vec::new();
-        for (place, ids) in wanted.ids {
-            if let Some(column) = place.column(&self.columns).filter(|_| !ids.is_empty()) {
-                let index = self.places[*place as usize].filter(|_| column.column_type == ColumnType::Uuid)?;
-                held.push(self.hold(index)?);
+        for index in by_place.chain(by_key) {
+            match index.map(|i| self.hold(i)).transpose()?.flatten() {
+                Some(index) => held.push(index),
+                None => return Ok(None),
             }
         }
-        if !wanted.keys.is_empty() {
-            let index = self.index.filter(|i| !i.tenant_first)?;
-            held.push(self.hold(index.made)?);
-        }
-        Some(held)
+        Ok(Some(held))
     }
 
     /// As [`UserTable::search`](super::UserTable::search).
-    pub fn search(&self, wanted: &Wanted<'_>, each: &mut impl FnMut(Boundary) -> bool) {
-        let Some(relation) = self.open() else {
-            return;
+    pub fn search(&self, wanted: &Wanted<'_>, each: &mut impl FnMut(Boundary) -> bool) -> Result<(), Changed> {
+        let Some(relation) = self.open()? else {
+            return Ok(());
         };
         let columns = &self.columns;
         let mut row = |t: &Tuple<'_>| columns.read(t).is_none_or(&mut *each);
-        let Some(_held) = self.hold_all(wanted) else {
+        let Some(_held) = self.hold_all(wanted)? else {
             relation.scan_active(None, &[], row);
-            return;
+            return Ok(());
         };
         for (place, ids) in wanted.ids {
             if let (Some(column), Some(index)) = (place.column(columns), self.places[*place as usize]) {
@@ -137,16 +141,21 @@ impl Leaf {
                 relation.scan_active(Some(index.made.oid), &[key.collated(index.collation)], &mut row);
             }
         }
+        Ok(())
     }
 
     /// As [`UserTable::find`](super::UserTable::find).
-    pub fn find(&self, key: &Key, tenant: Option<Uuid>, each: &mut dyn FnMut(Boundary, &Tuple<'_>) -> bool) {
+    pub fn find(
+        &self,
+        key: &Key,
+        tenant: Option<Uuid>,
+        each: &mut dyn FnMut(Boundary, &Tuple<'_>) -> bool,
+    ) -> Result<(), Changed> {
         let Some(key_scan) = self.columns.key.equal(key) else {
-            return;
+            return Ok(());
         };
-        // Dropped between two statements of one function: there is nothing to find.
-        let Some(relation) = self.open() else {
-            return;
+        let Some(relation) = self.open()? else {
+            return Ok(());
         };
         let tenant_attno = self.columns.tenant.attno;
         // What `each` returns, or `None` for another row.
@@ -156,9 +165,10 @@ impl Leaf {
             let wanted = boundary.key == *key && (tenant.is_none() || boundary.tenant == tenant);
             wanted.then(|| each(boundary, t))
         };
-        let Some((index, _held)) = self.index.and_then(|i| Some((i, self.hold(i.made)?))) else {
+        let held = self.index.map(|i| self.hold(i.made)).transpose()?.flatten();
+        let (Some(index), Some(_held)) = (self.index, held) else {
             relation.scan_active(None, &[key_scan], |t| row(t) != Some(false));
-            return;
+            return Ok(());
         };
         let key_scan = key_scan.collated(index.collation);
         match tenant {
@@ -173,7 +183,7 @@ impl Leaf {
                         more
                     });
                     if !more {
-                        return;
+                        return Ok(());
                     }
                     last = Some(tenant);
                 }
@@ -189,7 +199,7 @@ impl Leaf {
                     && let Some(spot) = spots::known(self.oid, within, key)
                     && relation.revisit(spot, |t| row(t).is_some())
                 {
-                    return;
+                    return Ok(());
                 }
                 let keys = match &within {
                     Some(tenant) => vec![ScanKey::uuid(tenant_attno, tenant), key_scan],
@@ -203,6 +213,7 @@ impl Leaf {
                 });
             }
         }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! `AUTHZ_SEED=n` repeats the changes of one random run.
 
+mod held;
 mod random;
 
 use authz_tests::cluster::Cluster;
