@@ -230,6 +230,16 @@ pub fn not_installed(what: &str) -> ! {
     )
 }
 
+/// 40001: a table of the extension was altered between the snapshot that it was to be read by and its lock.
+pub fn authority_changed(table: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+        format!("table authz.{table} was altered while authority was being read"),
+        "What it holds cannot be seen by the snapshot that the rest was read by.".to_owned(),
+        "Try again.".to_owned(),
+    )
+}
+
 /// 54001: parents of parents without end. An error, not a deny: a limit must not answer.
 pub fn parents_too_deep(limit: usize) -> ! {
     raise(

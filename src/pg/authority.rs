@@ -6,7 +6,7 @@
 
 use super::clock;
 use super::invalidation::{self, Channel, Stamp};
-use super::relation::{Relation, ScanKey, Snapshot, Tuple};
+use super::relation::{Relation, ScanKey, Snapshot, Tuple, class_written_by};
 use crate::error;
 use hashbrown::HashMap;
 use pgrx::pg_sys;
@@ -115,15 +115,19 @@ impl Reading {
         self.stamp.depends_on(channel);
     }
 
-    /// Opens `authz.name`.
+    /// Opens `authz.name`. Whoever waited for its lock may have waited for somebody who has written it anew, as ALTER TABLE and
+    /// TRUNCATE do: by a snapshot from before it is empty, which would be remembered.
     pub fn open(&self, name: &'static str) -> Authority<'_> {
-        match Relation::open(relation(name)) {
-            Some(relation) => Authority {
-                name,
-                relation,
-                snapshot: &self.snapshot,
-            },
-            None => error::not_installed(&format!("authz.{name}")),
+        let Some(relation) = Relation::open(relation(name)) else {
+            error::not_installed(&format!("authz.{name}"))
+        };
+        if !self.snapshot.sees(class_written_by(relation.oid())) {
+            error::authority_changed(name);
+        }
+        Authority {
+            name,
+            relation,
+            snapshot: &self.snapshot,
         }
     }
 

@@ -131,6 +131,12 @@ impl Snapshot {
         // SAFETY: registering copies the static snapshot and ties the copy to the current resource owner.
         Snapshot(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(pg_sys::InvalidOid)) })
     }
+
+    /// Does it see what that transaction, which is the current one or has committed, has done?
+    pub fn sees(&self, by: pg_sys::TransactionId) -> bool {
+        // SAFETY: registered for as long as `self` lives.
+        unsafe { pg_sys::TransactionIdIsCurrentTransactionId(by) || !pg_sys::XidInMVCCSnapshot(by, self.0) }
+    }
 }
 
 impl Drop for Snapshot {
@@ -139,6 +145,20 @@ impl Drop for Snapshot {
             // SAFETY: registered by us, unregistered once.
             unsafe { pg_sys::UnregisterSnapshot(self.0) }
         }
+    }
+}
+
+/// The transaction that wrote a relation's row of pg_class.
+pub fn class_written_by(oid: pg_sys::Oid) -> pg_sys::TransactionId {
+    // SAFETY: a syscache look-up; its result is a row, released when it has been looked at.
+    unsafe {
+        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, oid.into());
+        if row.is_null() {
+            return pg_sys::FrozenTransactionId;
+        }
+        let by = Tuple::new(row, std::ptr::null_mut()).written_by();
+        pg_sys::ReleaseSysCache(row);
+        by
     }
 }
 

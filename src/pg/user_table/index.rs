@@ -1,7 +1,7 @@
 //! The indexes of a registered table that are of use.
 
 use super::{Column, Columns};
-use crate::pg::relation::{Relation, Tuple};
+use crate::pg::relation::{Relation, Tuple, class_written_by};
 use crate::pg::view;
 use pgrx::{PgList, PgRelation, pg_sys};
 
@@ -83,20 +83,6 @@ impl Drop for Held {
             // SAFETY: locked by us, unlocked once; after an error PostgreSQL does it.
             unsafe { pg_sys::UnlockRelationOid(oid, Held::LOCK) }
         }
-    }
-}
-
-/// The transaction that wrote a relation's row of pg_class.
-fn class_written_by(oid: pg_sys::Oid) -> pg_sys::TransactionId {
-    // SAFETY: a syscache look-up; its result is a row, released when it has been looked at.
-    unsafe {
-        let row = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, oid.into());
-        if row.is_null() {
-            return pg_sys::FrozenTransactionId;
-        }
-        let by = Tuple::new(row, std::ptr::null_mut()).written_by();
-        pg_sys::ReleaseSysCache(row);
-        by
     }
 }
 

@@ -1,6 +1,7 @@
 //! Checks and lists that wait for a table, or for a part of one, while somebody changes it: they answer by what is there when
 //! the wait is over, as PostgreSQL plans its queries anew then, and as their statement sees the rows.
 
+mod authority;
 mod others;
 
 use authz_tests::make::{self, id};
