@@ -82,11 +82,11 @@ impl Leaf {
         Ok(relation)
     }
 
-    /// The index, if it can be searched.
-    fn hold(&self, index: Made) -> Result<Option<Held>, Changed> {
-        if !index.has_every_row() {
+    /// The index, if there is one and it can be searched.
+    fn hold(&self, index: Option<Made>) -> Result<Option<Held>, Changed> {
+        let Some(index) = index.filter(|i| i.has_every_row()) else {
             return Ok(None);
-        }
+        };
         let held = if statement::is_standby() {
             index.hold()
         } else {
@@ -101,19 +101,21 @@ impl Leaf {
         if wanted.everywhere {
             return Ok(None);
         }
-        let places = wanted.ids.iter().filter(|(_, ids)| !ids.is_empty());
-        let by_place = places.filter_map(|(place, _)| {
-            let column = place.column(&self.columns)?;
-            Some(self.places[*place as usize].filter(|_| column.column_type == ColumnType::Uuid))
-        });
-        let by_key = self.index.filter(|i| !i.tenant_first).map(|i| i.made);
-        let by_key = (!wanted.keys.is_empty()).then_some(by_key);
-        let mut held = Vec::new();
-        for index in by_place.chain(by_key) {
-            match index.map(|i| self.hold(i)).transpose()?.flatten() {
-                Some(index) => held.push(index),
-                None => return Ok(None),
+        let mut needed = Vec::new();
+        for (place, ids) in wanted.ids {
+            if let Some(column) = place.column(&self.columns).filter(|_| !ids.is_empty()) {
+                needed.push(self.places[*place as usize].filter(|_| column.column_type == ColumnType::Uuid));
             }
+        }
+        if !wanted.keys.is_empty() {
+            needed.push(self.index.filter(|i| !i.tenant_first).map(|i| i.made));
+        }
+        let mut held = Vec::new();
+        for index in needed {
+            let Some(index) = self.hold(index)? else {
+                return Ok(None);
+            };
+            held.push(index);
         }
         Ok(Some(held))
     }
@@ -165,7 +167,7 @@ impl Leaf {
             let wanted = boundary.key == *key && (tenant.is_none() || boundary.tenant == tenant);
             wanted.then(|| each(boundary, t))
         };
-        let held = self.index.map(|i| self.hold(i.made)).transpose()?.flatten();
+        let held = self.hold(self.index.map(|i| i.made))?;
         let (Some(index), Some(_held)) = (self.index, held) else {
             relation.scan_active(None, &[key_scan], |t| row(t) != Some(false));
             return Ok(());
