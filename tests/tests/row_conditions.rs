@@ -2,6 +2,7 @@
 //! the row as it is going to be (R24). Random policies are compared in `row_security/random.rs`; here is every way to write.
 
 use authz_tests::make::{self, id};
+use authz_tests::waiting::waits;
 use authz_tests::{Db, execute, report, value};
 use postgres::Client;
 
@@ -303,11 +304,7 @@ fn a_row_that_was_waited_for_is_decided_as_it_is_now() {
         let pid: i32 = value(&mut app, "SELECT pg_backend_pid()", &[]);
         let changed = std::thread::scope(|scope| {
             let waiting = scope.spawn(|| outcome(&mut app, "alice", statement));
-            while !value::<bool>(
-                &mut watch,
-                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock')",
-                &[&pid],
-            ) {
+            while !waits(&mut watch, pid) {
                 assert!(!waiting.is_finished(), "nobody waited: {statement}");
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }

@@ -12,9 +12,9 @@ mod tampering;
 mod worker;
 
 use authz_tests::make::{self, id};
+use authz_tests::waiting::soon;
 use authz_tests::{execute, report, value};
 use postgres::{Client, GenericClient};
-use std::time::{Duration, Instant};
 
 /// Alice may view the case `affair` and not edit it, and what is recorded now has its partitions.
 fn fill(c: &mut Client) {
@@ -115,20 +115,13 @@ fn seal(c: &mut impl GenericClient) -> (i64, i64) {
 
 /// Seals until nothing is left: transactions of other databases count as well for what is closed. Seals and events.
 fn seal_all(c: &mut Client) -> (i64, i64) {
-    let begin = Instant::now();
     let mut all = (0, 0);
-    loop {
+    soon("all events are sealed", || {
         let (seals, events) = seal(c);
         all = (all.0 + seals, all.1 + events);
-        if verify(c, None).unsealed == 0 {
-            return all;
-        }
-        assert!(
-            begin.elapsed() < Duration::from_secs(120),
-            "something keeps events from being sealed"
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
+        verify(c, None).unsealed == 0
+    });
+    all
 }
 
 /// Events of several months, transactions and batches.

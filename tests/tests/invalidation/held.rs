@@ -4,9 +4,9 @@
 use crate::alice;
 use authz_tests::cluster::Cluster;
 use authz_tests::make::{self, can, id};
+use authz_tests::waiting::until_it_waits;
 use authz_tests::{Server, execute, value};
 use postgres::Client;
-use std::time::{Duration, Instant};
 
 #[test]
 fn prepared_statements_hold_no_decision() {
@@ -123,15 +123,7 @@ fn a_row_is_checked_again_after_a_lock_wait() {
         .map(|rows| rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>())
     });
     let mut watcher = db.connect();
-    let begin = Instant::now();
-    while !value::<bool>(
-        &mut watcher,
-        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock')",
-        &[&reader_pid],
-    ) {
-        assert!(begin.elapsed() < Duration::from_secs(20), "the reader does not wait");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until_it_waits(&mut watcher, reader_pid);
     transaction.commit().unwrap();
     assert_eq!(reader.join().unwrap().unwrap(), Vec::<String>::new());
 }

@@ -20,18 +20,18 @@ fn a_part_that_takes_the_place_of_another_counts_and_the_other_does_not() {
          INSERT INTO public.other VALUES ('#acme', 6, '#team'), ('#globex', 2, NULL)",
     );
     let swap = "LOCK TABLE public.heir; ALTER TABLE public.heir NO INHERIT public.thing; ALTER TABLE public.other INHERIT public.thing";
-    let case = |key| Case {
-        made: "",
-        done: swap,
-        key,
-        then: (key == 6, "2 6"),
-        afterwards: (key == 6, "2 6"),
-    };
     let back = "ALTER TABLE public.heir INHERIT public.thing; ALTER TABLE public.other NO INHERIT public.thing";
     for key in [2, 5, 6] {
-        let case = case(key);
+        let then = (key == 6, "2 6");
+        let case = Case {
+            made: "",
+            done: swap,
+            key,
+            then,
+            afterwards: then,
+        };
         for (who, answers) in while_it_is_done(&db, &mut c, &case, "COMMIT") {
-            let (can, list) = case.then;
+            let (can, list) = then;
             assert_eq!(answers[..2], [can.to_string(), list.to_owned()], "{who}, about {key}");
         }
         execute(&mut c, back);
